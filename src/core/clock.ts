@@ -1,0 +1,20 @@
+/** Milliseconds: an instant on the monotonic clock or a span. Fractions are allowed. */
+export type Millis = number;
+
+/** The monotonic clock. Its zero means nothing; wall time comes from `wall()`. */
+export interface Clock {
+  now(): Millis;
+  /** Milliseconds since 1970-01-01 UTC, for leases, SNTP and captures. */
+  wall(): Millis;
+}
+
+/** Randomness that protocols get from outside; seeded in tests. */
+export interface Random {
+  /** A uniform number, 0 to 2^32 - 1. */
+  u32(): number;
+}
+
+/** A uniform integer, 0 to n - 1, n from 1 to 2^32. The bias is below n / 2^32. */
+export function below(random: Random, n: number): number {
+  return Math.floor((random.u32() / 0x100000000) * n);
+}

@@ -1,0 +1,124 @@
+/**
+ * Deadlines of one network, kept in a 4-ary heap. A deadline that moves later, as a retransmission timer
+ * does with every acknowledgement, costs one assignment: the heap is corrected when the old one comes up.
+ * The owner drives it: `next()` says when, `run(now)` fires what is due.
+ */
+import type { Millis } from './clock.js';
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** One deadline. Reused: an owner keeps its Timer as long as it lives. */
+export class Timer {
+  /** When it fires; Infinity when it is not set. Changed by `Timers` only. */
+  at: Millis = NEVER;
+  /** Position in the heap, -1 outside; `key` is the time the heap believes. */
+  index = -1;
+  key: Millis = NEVER;
+  readonly fire: (now: Millis) => void;
+
+  constructor(fire: (now: Millis) => void) {
+    this.fire = fire;
+  }
+}
+
+export class Timers {
+  private readonly heap: Timer[] = [];
+
+  /** How many timers stand in the heap, cancelled ones that have not come up included. */
+  get size(): number {
+    return this.heap.length;
+  }
+
+  /** Sets or moves a timer; Infinity cancels it. */
+  set(timer: Timer, at: Millis): void {
+    timer.at = at;
+    if (at === NEVER) {
+      if (timer.index >= 0) this.remove(timer);
+      return;
+    }
+    if (timer.index < 0) {
+      timer.key = at;
+      timer.index = this.heap.length;
+      this.heap.push(timer);
+      this.up(timer);
+    } else if (at < timer.key) {
+      timer.key = at;
+      this.up(timer);
+    }
+  }
+
+  cancel(timer: Timer): void {
+    this.set(timer, NEVER);
+  }
+
+  /** When `run` has something to do next; Infinity when never. */
+  next(): Millis {
+    for (;;) {
+      const top = this.heap[0];
+      if (top === undefined) return NEVER;
+      if (top.at <= top.key) return top.key;
+      top.key = top.at;
+      this.down(top);
+    }
+  }
+
+  /** Fires every timer that is due, each at most once; returns how many. A timer is unset before it fires. */
+  run(now: Millis, limit = 100_000): number {
+    let fired = 0;
+    while (fired < limit && this.next() <= now) {
+      const timer = this.heap[0]!;
+      this.remove(timer);
+      timer.at = NEVER;
+      fired++;
+      timer.fire(now);
+    }
+    return fired;
+  }
+
+  private remove(timer: Timer): void {
+    const { heap } = this;
+    const last = heap.pop()!;
+    if (last !== timer) {
+      heap[timer.index] = last;
+      last.index = timer.index;
+      this.up(last);
+      this.down(last);
+    }
+    timer.index = -1;
+    timer.key = NEVER;
+  }
+
+  private up(timer: Timer): void {
+    const { heap } = this;
+    let at = timer.index;
+    while (at > 0) {
+      const parentAt = (at - 1) >> 2;
+      const parent = heap[parentAt]!;
+      if (parent.key <= timer.key) break;
+      heap[at] = parent;
+      parent.index = at;
+      at = parentAt;
+    }
+    heap[at] = timer;
+    timer.index = at;
+  }
+
+  private down(timer: Timer): void {
+    const { heap } = this;
+    let at = timer.index;
+    for (;;) {
+      const first = at * 4 + 1;
+      if (first >= heap.length) break;
+      let best = first;
+      const end = Math.min(first + 4, heap.length);
+      for (let i = first + 1; i < end; i++) if (heap[i]!.key < heap[best]!.key) best = i;
+      const child = heap[best]!;
+      if (child.key >= timer.key) break;
+      heap[at] = child;
+      child.index = at;
+      at = best;
+    }
+    heap[at] = timer;
+    timer.index = at;
+  }
+}
