@@ -21,7 +21,7 @@ async function main() {
   if (!(await bootstrap(['packages'], { quiet: true }))) return 1;
   const results = [];
   for (const script of CHECKS) results.push(await runCheck(script));
-  results.push(await runSuite('unit', { args: ['--reporter=dot', '--reporter=json'] }));
+  results.push(await runSuite('unit'));
   console.log(`\n${table(results)}`);
   return verdict(results);
 }
