@@ -1,0 +1,188 @@
+#!/usr/bin/env node
+// The Debian packages that a real guest needs: the tools of the namespace tests and demo (group
+// "netns") and QEMU with what its guest image is packed from (group "vm").
+//
+//   guest-packages.mjs --check   [--group netns|vm|all]   lists what is missing; exit code 1 if anything is
+//   guest-packages.mjs --install [--group netns|vm|all]   installs it with apt-get (root on Debian or Ubuntu)
+//
+// Dependency free: it runs before `npm ci`. The guest's kernel is not in the list on purpose:
+// test/vm/build-guest.mjs downloads and unpacks it, it is never installed on this machine.
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Package name to the programs (or files) that prove it is there, for each group. */
+export const GROUPS = {
+  netns: {
+    'bind9-dnsutils': ['dig'],
+    curl: ['curl'],
+    'dnsmasq-base': ['dnsmasq'],
+    ethtool: ['ethtool'],
+    iperf3: ['iperf3'],
+    iproute2: ['ip', 'ss'],
+    'iputils-ping': ['ping'],
+    'isc-dhcp-client': ['dhclient'],
+    'netcat-openbsd': ['nc'],
+    nmap: ['nmap'],
+    'openssh-client': ['ssh'],
+    procps: ['ps', 'sysctl'],
+    socat: ['socat'],
+    tcpdump: ['tcpdump'],
+    traceroute: ['traceroute'],
+    tshark: ['tshark'],
+    udhcpc: ['udhcpc'],
+    'util-linux': ['setpriv', 'unshare'],
+  },
+  vm: {
+    'bind9-dnsutils': ['dig'],
+    'busybox-static': ['busybox'],
+    curl: ['curl'],
+    ethtool: ['ethtool'],
+    iperf3: ['iperf3'],
+    iproute2: ['ip', 'ss'],
+    'iputils-ping': ['ping'],
+    'isc-dhcp-client': ['dhclient'],
+    kmod: ['depmod'],
+    'qemu-system-x86': ['qemu-system-x86_64'],
+    socat: ['socat'],
+    tcpdump: ['tcpdump'],
+    traceroute: ['traceroute'],
+    'util-linux': ['flock', 'setpriv'],
+  },
+};
+
+const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+
+/** The full path of a program, looked for in PATH and the sbin folders; undefined if it is not there. */
+export function which(program) {
+  for (const folder of SEARCH_PATH) {
+    const path = join(folder || '.', program);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // not in this folder
+    }
+  }
+  return undefined;
+}
+
+/** The packages of a group ('netns', 'vm' or 'all') with their programs, sorted by name. */
+export function packagesOf(group) {
+  const picked = group === 'all' ? { ...GROUPS.vm, ...GROUPS.netns } : GROUPS[group];
+  if (picked === undefined) throw new Error(`unknown group "${group}"; allowed: netns, vm, all`);
+  return Object.entries(picked).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** `[package, missing programs]` for every package of the group that is not complete. */
+export function missingPackages(group) {
+  return packagesOf(group)
+    .map(([name, programs]) => [name, programs.filter((program) => which(program) === undefined)])
+    .filter(([, programs]) => programs.length > 0);
+}
+
+/** True where apt-get and dpkg manage the packages. */
+export function isDebian() {
+  try {
+    return (
+      /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readFileSync('/etc/os-release', 'utf8')) &&
+      which('apt-get') !== undefined
+    );
+  } catch {
+    return false;
+  }
+}
+
+const say = (line) => process.stdout.write(`guest packages: ${line}\n`);
+
+function apt(...args) {
+  return spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+function hasPackageLists() {
+  try {
+    return readdirSync('/var/lib/apt/lists').some(
+      (name) => name.endsWith('_Packages') || name.includes('_Packages.'),
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** Installs packages; refreshes the lists only where there are none or they are too old to be of use. */
+function aptInstall(names) {
+  const install = ['install', '-y', '--no-install-recommends', ...names];
+  let result = hasPackageLists() ? apt(...install) : undefined;
+  if (result?.status !== 0) {
+    const update = apt('update');
+    if (update.status !== 0) return update;
+    result = apt(...install);
+  }
+  return result;
+}
+
+function tail(result) {
+  const text = `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`;
+  return text.trimEnd().split('\n').slice(-8).join('\n');
+}
+
+/** Installs what the group lacks and says so. Returns the exit code: 0 when everything is there. */
+export function installMissing(group) {
+  const missing = missingPackages(group).map(([name]) => name);
+  if (missing.length === 0) {
+    say(`all ${packagesOf(group).length} are here, nothing to do`);
+    return 0;
+  }
+  if (!isDebian()) {
+    say(`missing ${missing.join(' ')}; this is not Debian or Ubuntu, install their equivalents yourself`);
+    return 1;
+  }
+  if (process.getuid?.() !== 0) {
+    say(`missing; as root run: apt-get install -y --no-install-recommends ${missing.join(' ')}`);
+    return 1;
+  }
+  say(`installing ${missing.join(' ')}`);
+  const result = aptInstall(missing);
+  const left = missingPackages(group);
+  if (result.status === 0 && left.length === 0) {
+    say(`installed ${missing.length}`);
+    return 0;
+  }
+  process.stderr.write(`${tail(result)}\n`);
+  say(`could not install ${(left.length > 0 ? left.map(([name]) => name) : missing).join(' ')}`);
+  return 1;
+}
+
+/** Prints what the group lacks. Returns the exit code: 0 when nothing is missing. */
+export function check(group) {
+  const missing = missingPackages(group);
+  if (missing.length === 0) say(`all ${packagesOf(group).length} are here`);
+  for (const [name, programs] of missing) say(`missing ${name} (${programs.join(', ')})`);
+  return missing.length === 0 ? 0 : 1;
+}
+
+function main(args) {
+  const usage = 'usage: guest-packages.mjs --check|--install [--group netns|vm|all]';
+  const at = args.indexOf('--group');
+  const group = at < 0 ? 'all' : args[at + 1];
+  const rest = at < 0 ? args : [...args.slice(0, at), ...args.slice(at + 2)];
+  if (rest.length !== 1 || (group !== 'all' && GROUPS[group ?? ''] === undefined)) {
+    process.stderr.write(`${usage}\n`);
+    return 2;
+  }
+  if (rest[0] === '--check') return check(group);
+  if (rest[0] === '--install') return installMissing(group);
+  process.stderr.write(`${usage}\n`);
+  return 2;
+}
+
+if (process.argv[1] !== undefined && fileURLToPath(import.meta.url) === realpathSync(process.argv[1])) {
+  process.exitCode = main(process.argv.slice(2));
+}
