@@ -137,7 +137,11 @@ const imports = {
   },
 };
 
-/** The flat configuration: walls for all of src/, and no clock, timer or randomness in the pure folders. */
+/**
+ * The flat configuration: walls for all of src/, and no clock, timer or randomness in the pure folders.
+ *
+ * @type {import('eslint').Linter.Config[]}
+ */
 export const walls = [
   {
     files: ['src/**/*.ts'],
