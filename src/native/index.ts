@@ -1,0 +1,4 @@
+/** The native layer: batched frame I/O, flow sockets, namespaces. Optional; `loadNative` says why it is missing. */
+export * from './addon.js';
+export * from './constants.js';
+export { loadNative, type NativeResult } from './loader.js';
