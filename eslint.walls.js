@@ -16,7 +16,7 @@ export const TIERS = [
   ['tcp'],
   ['stack'],
   ['policy'],
-  ['dhcp', 'dns', 'httpproxy', 'forwarder'],
+  ['dhcp', 'dns', 'sntp', 'httpproxy', 'forwarder'],
   ['host'],
   ['link'],
   ['native'],
