@@ -4,16 +4,12 @@ const MAX_NAME = 255;
 /** A pointer may not go further than its 14 bits reach. */
 const MAX_POINTER = 0x3fff;
 
-const encoder = new TextEncoder();
-
 /** The labels of a domain name in ASCII; undefined when it has an empty or too long label or is too long itself. */
-function labelsOf(name: string): readonly Uint8Array[] | undefined {
+function labelsOf(name: string): readonly string[] | undefined {
   const bare = name.endsWith('.') ? name.slice(0, -1) : name;
-  if (bare === '' || !/^[\x21-\x7e]+$/.test(bare)) return undefined;
-  const labels = bare.split('.').map((label) => encoder.encode(label));
-  const length = labels.reduce((sum, label) => sum + 1 + label.length, 1);
-  if (length > MAX_NAME || labels.some((label) => label.length === 0 || label.length > 63)) return undefined;
-  return labels;
+  if (!/^[\x21-\x7e]+$/.test(bare) || bare.length + 2 > MAX_NAME) return undefined;
+  const labels = bare.split('.');
+  return labels.every((label) => label.length > 0 && label.length <= 63) ? labels : undefined;
 }
 
 /** Whether a name can stand in the search list. */
@@ -38,7 +34,7 @@ export function searchList(names: readonly string[]): Uint8Array {
         break;
       }
       if (out.length <= MAX_POINTER) tails.set(tail, out.length);
-      out.push(labels[i]!.length, ...labels[i]!);
+      out.push(labels[i]!.length, ...Array.from(labels[i]!, (char) => char.charCodeAt(0)));
     }
     if (!ended) out.push(0);
   }
@@ -80,7 +76,9 @@ function readName(value: Uint8Array, start: number): { name: string; next: numbe
     }
     length += 1 + head;
     if (head > 63 || at + 1 + head > value.length || length > MAX_NAME) return undefined;
-    labels.push(String.fromCharCode(...value.subarray(at + 1, at + 1 + head)));
+    const label = String.fromCharCode(...value.subarray(at + 1, at + 1 + head));
+    if (!/^[\x21-\x2d\x2f-\x7e]+$/.test(label)) return undefined;
+    labels.push(label);
     at += 1 + head;
   }
   return labels.length === 0 ? undefined : { name: labels.join('.'), next: next ?? at + 1 };

@@ -60,12 +60,7 @@ export interface DhcpMessage {
 
 /** Why bytes are no DHCP message that we understand. */
 export type DhcpParseError =
-  | 'tooShort'
-  | 'badOp'
-  | 'badHardware'
-  | 'badCookie'
-  | 'truncatedOption'
-  | 'badOverload';
+  'tooShort' | 'badOp' | 'badHardware' | 'badCookie' | 'truncatedOption' | 'badOverload';
 
 /** Parses a UDP payload. Never throws: what it cannot read comes back as the name of the reason. */
 export function parseDhcp(
