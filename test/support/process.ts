@@ -121,6 +121,16 @@ export class Proc {
     return stream as Readable & Writable;
   }
 
+  /** Calls back for each whole line as it comes, from now on. */
+  onLine(stream: 'stdout' | 'stderr', callback: (line: string) => void): void {
+    let rest = '';
+    this.child[stream]?.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      lines.forEach(callback);
+    });
+  }
+
   /** The first match in what it has said or will say; fails when it ends before, or after `timeoutMs`. */
   async waitFor(
     pattern: RegExp,

@@ -1,29 +1,31 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exec } from '../support/process.js';
+import { Lab } from '../netns/lab.js';
 import { requireGuest, requireNamespaces, requirements } from '../support/requirements.js';
 import { Guest, bootGuest, guestImage } from './guest.js';
 
 const ready = requirements('QEMU guest', requireGuest(), requireNamespaces());
-const netns = `np${process.pid}-vm`;
 // QEMU's own user network, cut off from the host, in a namespace that leads nowhere.
 const netdev = 'user,id=n0,restrict=on';
 
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
 
 describe.runIf(ready)('QEMU guest', () => {
+  let lab: Lab;
+  let netns: string;
   let guest: Guest;
 
   beforeAll(async () => {
-    await exec(['ip', 'netns', 'add', netns], { check: true });
+    lab = await Lab.create();
+    netns = lab.guest;
     await guestImage();
     guest = await Guest.boot({ netdev, netns });
   }, 300_000);
 
   afterAll(async () => {
     await guest?.kill();
-    await exec(['ip', 'netns', 'del', netns]);
+    await lab?.destroy();
   }, 20_000);
 
   it('runs commands and returns their codes and output', async () => {

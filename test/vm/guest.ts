@@ -256,7 +256,7 @@ export class Guest {
    * @returns what the server said, by udhcpc's names: ip, mask, router, dns, mtu, lease, serverid, domain, …
    */
   async dhcp(interfaceName = 'eth0', timeoutMs = 20_000): Promise<Record<string, string>> {
-    const udhcpc = `udhcpc -i ${interfaceName} -n -q -t 5 -T 2 >/tmp/udhcpc.log 2>&1`;
+    const udhcpc = `udhcpc -i ${interfaceName} -n -q -t 5 -T 2 -O mtu -O search >/tmp/udhcpc.log 2>&1`;
     const lines = await this.check(
       `${udhcpc} || { cat /tmp/udhcpc.log; exit 1; }; cat /tmp/lease`,
       timeoutMs,
