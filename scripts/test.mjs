@@ -73,18 +73,23 @@ async function main(args) {
   }
   const chosen = names.length > 0 ? names : Object.keys(SUITES).filter((name) => name !== 'soak' || full);
   const suites = [];
+  // Written after every suite: whoever ends this run still learns what the suites before that counted.
+  const record = (suite) => {
+    suites.push(suite);
+    writeText(path.join(REPORTS, 'summary.json'), `${JSON.stringify(suites, null, 2)}\n`);
+  };
   const steps = chosen.every((name) => name === 'unit') ? ['packages'] : [];
+  fs.rmSync(path.join(REPORTS, 'summary.json'), { force: true });
   const start = performance.now();
   if (await bootstrap(steps, { quiet: true })) {
     for (const name of chosen.filter(hasTests)) {
       console.log(`\n── ${name} ──`);
-      suites.push(await runSuite(name, { full, args: rest }));
+      record(await runSuite(name, { full, args: rest }));
       if (process.exitCode === 130) break;
     }
   } else {
-    suites.push({ name: 'bootstrap', ...readCheck({ code: 1, why: 'see above' }), time: since(start) });
+    record({ name: 'bootstrap', ...readCheck({ code: 1, why: 'see above' }), time: since(start) });
   }
-  writeText(path.join(REPORTS, 'summary.json'), `${JSON.stringify(suites, null, 2)}\n`);
   console.log(`\n${table(suites)}`);
   return process.exitCode === 130 ? 130 : verdict(suites);
 }
