@@ -18,3 +18,14 @@ export interface Random {
 export function below(random: Random, n: number): number {
   return Math.floor((random.u32() / 0x100000000) * n);
 }
+
+/** Cancels what it was returned for; calling it twice, or after the fact, is harmless. */
+export type Cancel = () => void;
+
+/** The event loop as a network sees it: a clock, one-shot timers, and "after what is ready now". */
+export interface Scheduler extends Clock {
+  /** Calls back once after `delay` ms (0: as soon as possible, never from inside this call). */
+  after(delay: Millis, callback: () => void): Cancel;
+  /** Calls back once when everything that is ready now has been looked at. */
+  defer(callback: () => void): void;
+}

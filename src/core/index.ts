@@ -2,6 +2,7 @@ export * from './address.js';
 export * from './sequence.js';
 export * from './checksum.js';
 export * from './clock.js';
+export * from './hash.js';
 export * from './timers.js';
 export * from './errors.js';
 export * from './logger.js';

@@ -1,0 +1,238 @@
+/**
+ * Guests' connections to the world.
+ *
+ * Limits: MAX_DIALS_PER_GUEST pending dials and MAX_DIALS_PER_DESTINATION of them to one address and port: a SYN beyond
+ * is dropped and counted, and the guest's own retransmission tries again. MAX_FLOWS_PER_GUEST connections; a SYN beyond
+ * is refused. A dial ends after DIAL_TIMEOUT or when the guest gives up.
+ */
+import { type Errno, type HostIo, type Ipv4, type Logger, type Millis, Timer, formatIpv4 } from '../core/index.js';
+import { UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
+import type { Decision } from '../policy/index.js';
+import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
+import type { TcpEnd } from '../tcp/index.js';
+import { type FlowOwner, TcpFlow } from './tcp-flow.js';
+
+export const MAX_DIALS_PER_GUEST = 8192;
+export const MAX_DIALS_PER_DESTINATION = 4096;
+export const MAX_FLOWS_PER_GUEST = 32_768;
+/** As long as a Linux guest keeps trying with its default of 6 SYN retransmissions, ms. */
+export const DIAL_TIMEOUT: Millis = 127_000;
+/** A host without ports or memory for the moment is asked again after this, ms, this many times. */
+const RETRY_AFTER: Millis = 100;
+const RETRIES = 3;
+
+/** How a refusal of the host is told to the guest. */
+export type Refusal = 'reset' | 'silent' | 'retry' | { readonly icmp: number };
+
+/** What an errno of connect() means for the guest (behaviour.md, "The host's errors are named"). */
+export function refusalOf(errno: Errno): Refusal {
+  switch (errno) {
+    case 'EHOSTUNREACH':
+    case 'EHOSTDOWN':
+      return { icmp: UNREACHABLE_HOST };
+    case 'ENETUNREACH':
+    case 'ENETDOWN':
+      return { icmp: UNREACHABLE_NET };
+    case 'EACCES':
+    case 'EPERM':
+      return { icmp: UNREACHABLE_PROHIBITED };
+    case 'ETIMEDOUT':
+      return 'silent';
+    case 'EADDRNOTAVAIL':
+    case 'EAGAIN':
+      return 'retry';
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOBUFS':
+    case 'ENOMEM':
+      // Weather: the guest's retransmitted SYN tries again.
+      return 'silent';
+    default:
+      return 'reset';
+  }
+}
+
+export interface OutboundLimits {
+  readonly dialsPerGuest: number;
+  readonly dialsPerDestination: number;
+  readonly flowsPerGuest: number;
+  readonly dialTimeout: Millis;
+}
+
+export const DEFAULT_OUTBOUND_LIMITS: OutboundLimits = {
+  dialsPerGuest: MAX_DIALS_PER_GUEST,
+  dialsPerDestination: MAX_DIALS_PER_DESTINATION,
+  flowsPerGuest: MAX_FLOWS_PER_GUEST,
+  dialTimeout: DIAL_TIMEOUT,
+};
+
+export function outboundCounters() {
+  return {
+    dialed: 0, opened: 0, refused: 0, unreachable: 0, timedOut: 0, retried: 0, exhausted: 0, cancelled: 0,
+    guestDialLimit: 0, destinationDialLimit: 0, flowLimit: 0, denied: 0, resets: 0, closed: 0,
+  };
+}
+
+interface Dial {
+  readonly flow: TcpFlow;
+  readonly port: StackPort;
+  readonly destination: string;
+  readonly target: { readonly host: string; readonly port: number };
+  readonly timer: Timer;
+  tries: number;
+  /** The last trouble was the host's own lack of something. */
+  pending: boolean;
+}
+
+export class OutboundTcp implements FlowOwner {
+  readonly counters = outboundCounters();
+  private readonly stack: Stack;
+  private readonly io: HostIo;
+  private readonly logger: Logger;
+  private readonly limits: OutboundLimits;
+  private readonly options: ConnectionOptions;
+  private readonly dials = new Map<TcpFlow, Dial>();
+  private readonly perGuest = new Map<number, number>();
+  private readonly perDestination = new Map<string, number>();
+  private readonly live = new Set<TcpFlow>();
+
+  constructor(stack: Stack, io: HostIo, logger: Logger, limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS, options: ConnectionOptions = {}) {
+    this.stack = stack;
+    this.io = io;
+    this.logger = logger;
+    this.limits = limits;
+    this.options = options;
+  }
+
+  flows(): Iterable<TcpFlow> {
+    return this.live;
+  }
+
+  get pendingDials(): number {
+    return this.perGuest.size === 0 ? 0 : [...this.perGuest.values()].reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Answers a SYN as the policy decided. */
+  syn(syn: TcpSyn, decision: Decision): void {
+    const { verdict } = decision;
+    if (verdict.kind === 'dial') {
+      this.dial(syn, verdict.ip, verdict.port);
+      return;
+    }
+    this.counters.denied++;
+    if (verdict.kind !== 'deny' || verdict.how === 'reset') syn.reject();
+    else if (verdict.how === 'prohibited') syn.unreachable(UNREACHABLE_PROHIBITED);
+  }
+
+  private dial(syn: TcpSyn, ip: Ipv4, port: number): void {
+    const { counters, limits } = this;
+    const destination = `${ip}:${port}`;
+    if (syn.port.endpoints.size >= limits.flowsPerGuest) {
+      counters.flowLimit++;
+      syn.reject();
+      return;
+    }
+    if ((this.perGuest.get(syn.port.id) ?? 0) >= limits.dialsPerGuest) {
+      counters.guestDialLimit++;
+      return;
+    }
+    if ((this.perDestination.get(destination) ?? 0) >= limits.dialsPerDestination) {
+      counters.destinationDialLimit++;
+      return;
+    }
+    const target = { host: formatIpv4(ip), port };
+    const flow = new TcpFlow(this, 'out', `${target.host}:${port}`, this.stack.now());
+    flow.endpoint = syn.hold(flow, this.options);
+    if (flow.endpoint.ended) return;
+    const dial: Dial = {
+      flow, port: syn.port, destination, target, tries: 0, pending: true,
+      timer: new Timer(() => {
+        this.timeUp(dial);
+      }),
+    };
+    this.live.add(flow);
+    this.dials.set(flow, dial);
+    bump(this.perGuest, syn.port.id, 1);
+    bump(this.perDestination, destination, 1);
+    counters.dialed++;
+    this.stack.timers.set(dial.timer, this.stack.now() + limits.dialTimeout);
+    this.stack.rearm();
+    this.attempt(dial);
+  }
+
+  private attempt(dial: Dial): void {
+    dial.tries++;
+    dial.flow.attach(this.io.dial({ kind: 'tcp', ...dial.target }, dial.flow));
+  }
+
+  flowOpened(flow: TcpFlow): void {
+    this.counters.opened++;
+    this.settle(flow);
+  }
+
+  flowFailed(flow: TcpFlow, errno: Errno): void {
+    const dial = this.dials.get(flow);
+    if (dial === undefined) return;
+    const refusal = refusalOf(errno);
+    if (refusal === 'retry' && dial.tries <= RETRIES) {
+      this.counters.retried++;
+      dial.pending = false;
+      this.stack.timers.set(dial.timer, this.stack.now() + RETRY_AFTER * dial.tries);
+      this.stack.rearm();
+      return;
+    }
+    this.settle(flow);
+    if (refusal === 'silent') {
+      if (errno === 'ETIMEDOUT') this.counters.timedOut++;
+      else this.exhausted(errno);
+      flow.endpoint.ignore();
+    } else if (refusal === 'reset') {
+      this.counters.refused++;
+      flow.endpoint.refuse();
+    } else {
+      this.counters.unreachable++;
+      flow.endpoint.unreachable(refusal === 'retry' ? UNREACHABLE_HOST : refusal.icmp);
+    }
+  }
+
+  flowClosed(flow: TcpFlow, end: TcpEnd): void {
+    if (this.dials.has(flow)) this.counters.cancelled++;
+    this.settle(flow);
+    if (end === 'closed') this.counters.closed++;
+    else this.counters.resets++;
+    this.live.delete(flow);
+  }
+
+  /** Either the dial has taken too long, or a pause before the next try is over. */
+  private timeUp(dial: Dial): void {
+    if (!dial.pending) {
+      dial.pending = true;
+      this.stack.timers.set(dial.timer, dial.flow.startedAt + this.limits.dialTimeout);
+      this.attempt(dial);
+      return;
+    }
+    this.counters.timedOut++;
+    this.settle(dial.flow);
+    dial.flow.endpoint.ignore();
+  }
+
+  private settle(flow: TcpFlow): void {
+    const dial = this.dials.get(flow);
+    if (dial === undefined) return;
+    this.dials.delete(flow);
+    this.stack.timers.cancel(dial.timer);
+    bump(this.perGuest, dial.port.id, -1);
+    bump(this.perDestination, dial.destination, -1);
+  }
+
+  private exhausted(errno: Errno): void {
+    this.counters.exhausted++;
+    this.logger.warn(`the host cannot open more connections (${errno}); guests will try again`, { errno, every: 10_000 });
+  }
+}
+
+function bump<K>(map: Map<K, number>, key: K, by: number): void {
+  const next = (map.get(key) ?? 0) + by;
+  if (next === 0) map.delete(key);
+  else map.set(key, next);
+}

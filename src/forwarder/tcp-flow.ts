@@ -1,0 +1,160 @@
+/**
+ * A TCP flow: a guest's connection on one side, a host stream on the other, bytes spliced between them.
+ *
+ * Theory of operation. Guest to host: payload stays in the batches it landed in; `endpoint.connection.received` is given
+ * to `stream.send`, and what the host took opens the guest's window. Host to guest: `stream.receive` reads straight into
+ * the send ring when it has room. FIN travels as FIN, each direction alone; RST travels as RST, both ways; a flow is
+ * never ended for being idle. Outbound flows connect first: the guest's SYN is answered when the host's connect
+ * succeeded (RFC 9293 leaves the moment to us). Inbound ones open the guest's side first and read the host's client
+ * only then, so that a refusal resets the client.
+ */
+import type { Errno, HostStream, HostStreamHandler } from '../core/index.js';
+import type { TcpApplication, TcpEndpoint } from '../stack/index.js';
+import type { TcpEnd } from '../tcp/index.js';
+
+export type FlowPhase = 'dialing' | 'open' | 'closed';
+
+/** What an owner of flows wants to know. */
+export interface FlowOwner {
+  /** Both sides stand. */
+  flowOpened(flow: TcpFlow): void;
+  /** The host refused; the owner answers the guest and nothing else follows but `flowClosed`. */
+  flowFailed(flow: TcpFlow, errno: Errno): void;
+  /** Once, at the end. */
+  flowClosed(flow: TcpFlow, end: TcpEnd): void;
+}
+
+export class TcpFlow implements TcpApplication, HostStreamHandler {
+  readonly owner: FlowOwner;
+  readonly direction: 'out' | 'in';
+  /** What is dialled or who dialled us, for people. */
+  readonly peer: string;
+  readonly startedAt: number;
+  endpoint!: TcpEndpoint;
+  phase: FlowPhase = 'dialing';
+  bytesToHost = 0;
+  bytesToGuest = 0;
+  private stream: HostStream | undefined;
+  private guestEnded = false;
+  private finSent = false;
+  private hostEnded = false;
+
+  constructor(owner: FlowOwner, direction: 'out' | 'in', peer: string, startedAt: number) {
+    this.owner = owner;
+    this.direction = direction;
+    this.peer = peer;
+    this.startedAt = startedAt;
+  }
+
+  /** Gives the flow its host side. */
+  attach(stream: HostStream): void {
+    this.stream = stream;
+  }
+
+  /** Ends both sides with RST. */
+  kill(): void {
+    this.dropStream(true);
+    this.endpoint.abort();
+  }
+
+  // -- host side -----------------------------------------------------------------------------------------------
+
+  connected(): void {
+    if (this.phase !== 'dialing') return;
+    this.endpoint.accept();
+  }
+
+  failed(errno: Errno): void {
+    this.stream = undefined;
+    if (this.phase === 'dialing') this.owner.flowFailed(this, errno);
+  }
+
+  readable(): void {
+    this.pullFromHost();
+  }
+
+  writable(): void {
+    this.pushToHost();
+  }
+
+  ended(): void {
+    this.hostEnded = true;
+    this.endpoint.close();
+    this.letGoWhenDone();
+  }
+
+  broken(_errno: Errno): void {
+    this.stream = undefined;
+    this.endpoint.abort();
+  }
+
+  // -- guest side ----------------------------------------------------------------------------------------------
+
+  established(): void {
+    this.phase = 'open';
+    this.owner.flowOpened(this);
+    this.pullFromHost();
+  }
+
+  received(): void {
+    this.pushToHost();
+  }
+
+  receivedFin(): void {
+    this.guestEnded = true;
+    this.pushToHost();
+  }
+
+  acknowledged(): void {
+    this.pullFromHost();
+  }
+
+  closed(end: TcpEnd): void {
+    this.phase = 'closed';
+    this.dropStream(end !== 'closed');
+    this.owner.flowClosed(this, end);
+  }
+
+  // -- splice --------------------------------------------------------------------------------------------------
+
+  private pullFromHost(): void {
+    const { stream, endpoint } = this;
+    if (stream === undefined || this.phase !== 'open' || this.hostEnded) return;
+    const { ring } = endpoint.connection;
+    if (ring.room === 0) return;
+    const n = stream.receive(ring);
+    if (n === 0) return;
+    this.bytesToGuest += n;
+    endpoint.wrote();
+  }
+
+  private pushToHost(): void {
+    const { stream, endpoint } = this;
+    if (stream === undefined) return;
+    const queue = endpoint.connection.received;
+    if (queue.bytes > 0) {
+      const n = stream.send(queue);
+      if (n > 0) {
+        this.bytesToHost += n;
+        endpoint.consumed(n);
+      }
+    }
+    if (!this.guestEnded || this.finSent || queue.bytes > 0) return;
+    this.finSent = true;
+    stream.shutdown();
+    this.letGoWhenDone();
+  }
+
+  /** When both directions have ended the descriptor is of no more use, though the guest's side may linger. */
+  private letGoWhenDone(): void {
+    if (this.finSent && this.hostEnded) this.dropStream(false);
+  }
+
+  private dropStream(reset: boolean): void {
+    const { stream } = this;
+    this.stream = undefined;
+    if (stream === undefined) return;
+    if (reset) stream.reset();
+    else stream.close();
+  }
+}

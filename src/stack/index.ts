@@ -1,0 +1,7 @@
+export { Stack } from './stack.js';
+export { StackPort, type PortCounters } from './port.js';
+export { TcpEndpoint, type TcpApplication, SEND_BUDGET } from './tcp-endpoint.js';
+export type { TcpSyn, ConnectionOptions } from './tcp-demux.js';
+export type { StackConfig, StackDeps, StackUpper, StackCounters, UdpIn, EchoIn } from './types.js';
+export { FlowTable } from './flow-table.js';
+export { quotePacket } from './packets.js';

@@ -1,0 +1,41 @@
+/** A port of the virtual switch, seen from the stack: where one guest is attached. */
+import { NeighbourTable, type Neighbour } from '../arp/index.js';
+import type { FrameOutput } from '../core/index.js';
+import type { TcpEndpoint } from './tcp-endpoint.js';
+
+export interface PortCounters {
+  framesIn: number;
+  bytesIn: number;
+  framesOut: number;
+  bytesOut: number;
+}
+
+export class StackPort {
+  readonly id: number;
+  readonly output: FrameOutput;
+  /** Largest IP packet towards this guest, bytes. */
+  readonly mtu: number;
+  readonly neighbours: NeighbourTable;
+  readonly counters: PortCounters = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
+  /** TCP endpoints of this guest, to be ended when it goes. */
+  readonly endpoints = new Set<TcpEndpoint>();
+  /** Endpoints that have data to send and wait for the link. */
+  readonly held: TcpEndpoint[] = [];
+  /** The sender of the last frame, so that a run of frames of one guest costs two comparisons. */
+  lastMacHigh = -1;
+  lastMacLow = -1;
+  lastNeighbour: Neighbour | undefined;
+  lastLearned = 0;
+  /** Frames wait in the output for a flush. */
+  pending = false;
+  closed = false;
+  /** The attachment's owner: the guest. */
+  user: unknown;
+
+  constructor(id: number, output: FrameOutput, mtu: number) {
+    this.id = id;
+    this.output = output;
+    this.mtu = mtu;
+    this.neighbours = new NeighbourTable(id);
+  }
+}

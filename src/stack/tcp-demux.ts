@@ -1,0 +1,187 @@
+/** Which connection a segment belongs to; a SYN without one becomes a request that somebody answers later. */
+import type { Neighbour } from '../arp/index.js';
+import { type Block, type HashKey, type Ipv4, type Millis, fold, hash4, hashKey, pseudoSum, seq, sumBytes } from '../core/index.js';
+import { PROTOCOL_TCP } from '../ipv4/index.js';
+import { ACK, RST, SYN, type SegmentIn, TcpConnection, type TcpSettings, respondToUnknown } from '../tcp/index.js';
+import { FlowTable } from './flow-table.js';
+import type { StackPort } from './port.js';
+import type { Stack } from './stack.js';
+import { type TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
+
+const TCP_HEADER = 20;
+
+/** Per-connection settings that the user of a connection may choose. */
+export interface ConnectionOptions {
+  readonly receiveWindow?: number;
+  readonly sendBuffer?: number;
+}
+
+/** A guest's SYN that waits for an answer. Valid during `StackUpper.tcp` only; `hold` keeps it. */
+export interface TcpSyn {
+  readonly port: StackPort;
+  readonly neighbour: Neighbour;
+  readonly sourcePort: number;
+  readonly destination: Ipv4;
+  readonly destinationPort: number;
+  /** Makes the connection in a state where nothing was answered yet: `accept`, `refuse`, … on the endpoint do. */
+  hold(application: TcpApplication, options?: ConnectionOptions): TcpEndpoint;
+  /** RST at once. */
+  reject(): void;
+  /** ICMP destination unreachable at once. */
+  unreachable(code: number): void;
+}
+
+export class TcpDemux {
+  private readonly stack: Stack;
+  private readonly table: FlowTable<TcpEndpoint>;
+  private readonly secret: HashKey;
+  private readonly segment: SegmentIn;
+
+  constructor(stack: Stack, emptyBlock: Block) {
+    this.stack = stack;
+    this.secret = hashKey(stack.deps.random);
+    this.table = new FlowTable(hashKey(stack.deps.random));
+    this.segment = {
+      block: emptyBlock, header: 0, data: 0, length: 0, seq: seq(0), ack: seq(0), flags: 0, window: 0, ecn: 0,
+    };
+  }
+
+  get size(): number {
+    return this.table.size;
+  }
+
+  endpoints(): Iterable<TcpEndpoint> {
+    return this.table;
+  }
+
+  /** A TCP segment of `length` bytes at `at`, in a block, from a guest. */
+  input(
+    port: StackPort, neighbour: Neighbour, block: Block, at: number, length: number, destination: Ipv4,
+    ecn: number, verify: boolean, now: Millis,
+  ): void {
+    const { counters } = this.stack;
+    const { view, bytes } = block.region;
+    if (length < TCP_HEADER) {
+      counters.tcpHeader++;
+      return;
+    }
+    const offsetFlags = view.getUint16(at + 12);
+    const headerLength = (offsetFlags >>> 12) * 4;
+    if (headerLength < TCP_HEADER || headerLength > length) {
+      counters.tcpHeader++;
+      return;
+    }
+    if (verify && fold(sumBytes(bytes, at, length, pseudoSum(neighbour.ip, destination, PROTOCOL_TCP, length))) !== 0xffff) {
+      counters.tcpChecksum++;
+      return;
+    }
+    const segment = this.segment;
+    segment.block = block;
+    segment.header = at;
+    segment.data = at + headerLength;
+    segment.length = length - headerLength;
+    segment.seq = seq(view.getUint32(at + 4));
+    segment.ack = seq(view.getUint32(at + 8));
+    segment.flags = offsetFlags & 0xff;
+    segment.window = view.getUint16(at + 14);
+    segment.ecn = ecn;
+    this.deliver(port, neighbour, destination, view.getUint32(at), now);
+  }
+
+  /** Opens a connection to a guest; the source address and port are whom we play. Undefined when the pair is taken. */
+  connect(
+    port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number,
+    application: TcpApplication, options: ConnectionOptions = {},
+  ): TcpEndpoint | undefined {
+    if (this.find(port, neighbour.ip, remotePort, localIp, localPort) !== undefined) return undefined;
+    const endpoint = this.make(port, neighbour, localIp, localPort, remotePort, application, options);
+    endpoint.connection.connect(this.stack.now());
+    this.stack.touch(endpoint);
+    return endpoint;
+  }
+
+  remove(endpoint: TcpEndpoint): void {
+    const { port } = endpoint;
+    this.table.delete(port.id, endpoint.remoteIp, endpoint.localIp, (endpoint.remotePort << 16) | endpoint.localPort);
+    port.endpoints.delete(endpoint);
+  }
+
+  private find(port: StackPort, guestIp: Ipv4, guestPort: number, peerIp: Ipv4, peerPort: number): TcpEndpoint | undefined {
+    return this.table.find(port.id, guestIp, peerIp, (guestPort << 16) | peerPort);
+  }
+
+  private deliver(port: StackPort, neighbour: Neighbour, destination: Ipv4, ports: number, now: Millis): void {
+    const { segment } = this;
+    const known = this.table.find(port.id, neighbour.ip, destination, ports);
+    if (known !== undefined) {
+      if (known.connection.state !== 'TIME-WAIT' || (segment.flags & SYN) === 0 || !known.connection.mayReuse(segment, now)) {
+        known.connection.input(segment, now);
+        this.stack.touch(known);
+        return;
+      }
+      // RFC 6191: a new connection may take the place of one in TIME-WAIT.
+      known.connection.drop();
+    }
+    if ((segment.flags & (SYN | ACK | RST)) !== SYN) {
+      this.stack.counters.tcpNoConnection++;
+      this.reset(port, neighbour, destination, ports);
+      return;
+    }
+    this.stack.upper.tcp(this.request(port, neighbour, destination, ports, now));
+  }
+
+  private request(port: StackPort, neighbour: Neighbour, destination: Ipv4, ports: number, now: Millis): TcpSyn {
+    const sourcePort = ports >>> 16;
+    const destinationPort = ports & 0xffff;
+    return {
+      port,
+      neighbour,
+      sourcePort,
+      destination,
+      destinationPort,
+      hold: (application, options = {}) => {
+        const endpoint = this.make(port, neighbour, destination, destinationPort, sourcePort, application, options);
+        endpoint.connection.listen(this.segment, now);
+        return endpoint;
+      },
+      reject: () => {
+        this.reset(port, neighbour, destination, ports);
+      },
+      unreachable: (code) => {
+        this.stack.icmpUnreachable(neighbour, PROTOCOL_TCP, destination, ports, this.segment.seq, code, 0);
+      },
+    };
+  }
+
+  private make(
+    port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number,
+    application: TcpApplication, options: ConnectionOptions,
+  ): TcpEndpoint {
+    const { stack, secret } = this;
+    const endpoint = new TcpEndpoint(stack, port, neighbour, localIp, localPort, remotePort);
+    const ports = (remotePort << 16) | localPort;
+    // RFC 6528: a 4 µs clock plus a keyed hash of the four-tuple.
+    const hash = hash4(secret, neighbour.ip, localIp, ports, port.id);
+    const settings: TcpSettings = {
+      memory: stack.deps.memory,
+      pool: stack.deps.pool,
+      mss: port.mtu - 40,
+      iss: seq(hash + Math.floor(stack.now() * 250)),
+      gsoMax: port.output.offloads.tsoMax,
+      timestampOffset: hash4(secret, neighbour.ip, localIp, port.id, 1),
+      counters: stack.tcpCounters,
+      ...options,
+    };
+    endpoint.application = application;
+    endpoint.connection = new TcpConnection(endpoint, settings);
+    this.table.set(port.id, neighbour.ip, localIp, ports, endpoint);
+    port.endpoints.add(endpoint);
+    return endpoint;
+  }
+
+  private reset(port: StackPort, neighbour: Neighbour, destination: Ipv4, ports: number): void {
+    const answer = respondToUnknown(this.segment);
+    if (answer !== undefined) this.stack.sendBareTcp(port, neighbour, destination, ports, answer);
+  }
+}
+

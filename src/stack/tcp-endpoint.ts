@@ -1,0 +1,210 @@
+/**
+ * One end of a TCP connection with a guest: what the remote peer would be. It carries the connection's segments in IP
+ * and Ethernet, arms its timer, and tells its application at the end of each batch what happened in it.
+ */
+import type { Neighbour } from '../arp/index.js';
+import { type Ipv4, type Millis, TX_CHECKSUM, Timer } from '../core/index.js';
+import { ETH_HEADER } from '../ethernet/index.js';
+import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
+import type { SegmentOut, TcpConnection, TcpConnectionLike, TcpEnd, TcpOwner } from '../tcp/index.js';
+import type { StackPort } from './port.js';
+import type { Stack } from './stack.js';
+
+const TCP_HEADER = 20;
+
+/** What may be sent for one connection in one turn before the next one is served, bytes. */
+export const SEND_BUDGET = 256 * 1024;
+
+/** Who uses a connection. Called once per batch at most, `closed` last. */
+export interface TcpApplication {
+  established(): void;
+  /** There are bytes in `connection.received`. */
+  received(): void;
+  /** Nothing follows what is in `connection.received`. */
+  receivedFin(): void;
+  /** The send ring has room. */
+  acknowledged(): void;
+  closed(end: TcpEnd): void;
+}
+
+const ESTABLISHED = 1;
+const RECEIVED = 2;
+const RECEIVED_FIN = 4;
+const ACKNOWLEDGED = 8;
+
+export class TcpEndpoint implements TcpOwner {
+  readonly stack: Stack;
+  readonly port: StackPort;
+  readonly neighbour: Neighbour;
+  /** The address and port that we play. */
+  readonly localIp: Ipv4;
+  readonly localPort: number;
+  /** The guest's. */
+  readonly remotePort: number;
+  readonly timer: Timer;
+  connection!: TcpConnection;
+  application!: TcpApplication;
+  /** Stands in the stack's list of endpoints to process. */
+  dirty = false;
+  /** Stands in the port's list of endpoints that wait for the link. */
+  held = false;
+  private events = 0;
+  private ipId = 0;
+  private gone = false;
+
+  constructor(stack: Stack, port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number) {
+    this.stack = stack;
+    this.port = port;
+    this.neighbour = neighbour;
+    this.localIp = localIp;
+    this.localPort = localPort;
+    this.remotePort = remotePort;
+    this.timer = new Timer((now) => {
+      this.connection.onTimer(now);
+      this.stack.touch(this);
+    });
+  }
+
+  get remoteIp(): Ipv4 {
+    return this.neighbour.ip;
+  }
+
+  get ended(): boolean {
+    return this.gone;
+  }
+
+  // -- for the application -------------------------------------------------------------------------------------
+
+  /** Bytes were put into `connection.ring`. */
+  wrote(): void {
+    this.stack.touch(this);
+  }
+
+  /** The application took `n` bytes from `connection.received`. */
+  consumed(n: number): void {
+    this.connection.consumed(n, this.stack.now());
+    this.stack.touch(this);
+  }
+
+  /** Answers the guest's SYN. */
+  accept(): void {
+    this.connection.accept(this.stack.now());
+    this.stack.touch(this);
+  }
+
+  /** Refuses the guest's SYN with RST. */
+  refuse(): void {
+    this.connection.refuse(this.stack.now());
+    this.stack.touch(this);
+  }
+
+  /** Refuses the guest's SYN with ICMP destination unreachable. */
+  unreachable(code: number): void {
+    this.stack.icmpUnreachableTcp(this, code);
+    this.connection.drop();
+    this.stack.touch(this);
+  }
+
+  /** Leaves the guest's SYN unanswered. */
+  ignore(): void {
+    this.connection.drop();
+  }
+
+  /** No more will be written: FIN behind what is in the ring. */
+  close(): void {
+    this.connection.close(this.stack.now());
+    this.stack.touch(this);
+  }
+
+  /** RST. */
+  abort(): void {
+    this.connection.abort(this.stack.now());
+    this.stack.touch(this);
+  }
+
+  // -- the stack's side ----------------------------------------------------------------------------------------
+
+  /** Tells the application what happened, then sends what may be sent. True when more could go at once. */
+  process(now: Millis): boolean {
+    while (this.events !== 0 && !this.gone) {
+      const { events, application } = this;
+      this.events = 0;
+      if (events & ESTABLISHED) application.established();
+      if (events & RECEIVED && !this.gone) application.received();
+      if (events & RECEIVED_FIN && !this.gone) application.receivedFin();
+      if (events & ACKNOWLEDGED && !this.gone) application.acknowledged();
+    }
+    if (this.gone) return false;
+    this.connection.holdOutput = this.port.output.blocked;
+    const more = this.connection.output(now, SEND_BUDGET);
+    if (!this.port.output.blocked) return more;
+    if (!this.held) {
+      this.held = true;
+      this.port.held.push(this);
+    }
+    return false;
+  }
+
+  transmit(_connection: TcpConnectionLike, segment: SegmentOut): void {
+    const { port } = this;
+    if (port.closed) return;
+    const { output } = port;
+    const tcpLength = TCP_HEADER + segment.optionsLength;
+    const total = IP_HEADER + tcpLength + segment.payloadLength;
+    const at = output.begin(ETH_HEADER + IP_HEADER + tcpLength);
+    const { view, bytes } = output;
+    this.stack.writeEthernet(view, at, this.neighbour);
+    this.ipId = (this.ipId + 1) & 0xffff;
+    writeIpv4Header(view, at + ETH_HEADER, total, this.ipId, IP_DONT_FRAGMENT, DEFAULT_TTL, PROTOCOL_TCP, 0, this.localIp, this.neighbour.ip);
+    const tcp = at + ETH_HEADER + IP_HEADER;
+    view.setUint16(tcp, this.localPort);
+    view.setUint16(tcp + 2, this.remotePort);
+    view.setUint32(tcp + 4, segment.seq);
+    view.setUint32(tcp + 8, segment.ack);
+    view.setUint16(tcp + 12, ((tcpLength / 4) << 12) | segment.flags);
+    view.setUint16(tcp + 14, segment.window);
+    view.setUint16(tcp + 16, 0);
+    view.setUint16(tcp + 18, segment.urgent);
+    for (let i = 0; i < segment.optionsLength; i++) bytes[tcp + TCP_HEADER + i] = segment.options[i]!;
+    if (segment.payloadLength > 0) {
+      const { ring } = this.connection;
+      const first = Math.min(segment.payloadLength, ring.contiguous(segment.payloadOffset));
+      output.payload(ring.region, ring.offset(segment.payloadOffset), first);
+      if (first < segment.payloadLength) output.payload(ring.region, 0, segment.payloadLength - first);
+    }
+    output.end(TX_CHECKSUM, segment.gsoSize);
+    this.stack.sent(port, ETH_HEADER + total);
+  }
+
+  established(): void {
+    this.note(ESTABLISHED);
+  }
+
+  received(): void {
+    this.note(RECEIVED);
+  }
+
+  receivedFin(): void {
+    this.note(RECEIVED_FIN);
+  }
+
+  acknowledged(): void {
+    this.note(ACKNOWLEDGED);
+  }
+
+  closed(_connection: TcpConnectionLike, end: TcpEnd): void {
+    if (this.gone) return;
+    this.gone = true;
+    this.stack.forget(this);
+    this.application.closed(end);
+  }
+
+  schedule(_connection: TcpConnectionLike, at: Millis): void {
+    this.stack.timers.set(this.timer, at);
+  }
+
+  private note(event: number): void {
+    this.events |= event;
+    this.stack.touch(this);
+  }
+}

@@ -1,0 +1,97 @@
+/** What the stack is told, and whom it tells. */
+import type { Neighbour } from '../arp/index.js';
+import type { BlockPool, Cidr, Ipv4, Logger, Mac, Memory, Random, Scheduler } from '../core/index.js';
+import type { StackPort } from './port.js';
+import type { TcpSyn } from './tcp-demux.js';
+
+export interface StackConfig {
+  readonly subnet: Cidr;
+  readonly gatewayIp: Ipv4;
+  readonly gatewayMac: Mac;
+  /** The host alias: the address by which guests reach the host itself; undefined when it is off. */
+  readonly hostAlias: Ipv4 | undefined;
+  /** Largest IP packet on the virtual network, bytes, 576 to 65535. */
+  readonly mtu: number;
+}
+
+export interface StackDeps {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly memory: Memory;
+  readonly pool: BlockPool;
+  readonly logger: Logger;
+}
+
+/** A received datagram; reused, copy what you keep. */
+export interface UdpIn {
+  port: StackPort;
+  /** Undefined while the sender has no address yet (DHCP). */
+  neighbour: Neighbour | undefined;
+  source: Ipv4;
+  sourcePort: number;
+  destination: Ipv4;
+  destinationPort: number;
+  /** The sender's MAC. */
+  macHigh: number;
+  macLow: number;
+  bytes: Uint8Array;
+  offset: number;
+  length: number;
+  ttl: number;
+}
+
+/** A ping to an address that is neither the gateway nor the alias; reused, copy what you keep. */
+export interface EchoIn {
+  neighbour: Neighbour;
+  destination: Ipv4;
+  /** The ICMP message behind its checksum: id and sequence (4 bytes), then the data. */
+  bytes: Uint8Array;
+  offset: number;
+  length: number;
+  ttl: number;
+}
+
+/** Who decides what becomes of flows: the services and the forwarder, behind the policy. */
+export interface StackUpper {
+  /** A SYN for which no connection stands. */
+  tcp(syn: TcpSyn): void;
+  udp(datagram: UdpIn): void;
+  echo(echo: EchoIn): void;
+}
+
+/** What the stack did not deliver, by name. All start at 0. */
+export function stackCounters() {
+  return {
+    shortFrame: 0,
+    groupSource: 0,
+    unknownEtherType: 0,
+    ipv6: 0,
+    badArp: 0,
+    ipTruncated: 0,
+    ipVersion: 0,
+    ipHeaderLength: 0,
+    ipTotalLength: 0,
+    ipChecksum: 0,
+    martianSource: 0,
+    spoofedSource: 0,
+    martianDestination: 0,
+    notForUs: 0,
+    ttlExceeded: 0,
+    unknownProtocol: 0,
+    tcpHeader: 0,
+    tcpChecksum: 0,
+    tcpNoConnection: 0,
+    udpTruncated: 0,
+    udpLength: 0,
+    udpChecksum: 0,
+    icmpTruncated: 0,
+    icmpChecksum: 0,
+    icmpIgnored: 0,
+    icmpRateLimited: 0,
+    pingUnavailable: 0,
+    floodLimited: 0,
+    arpPendingFull: 0,
+  };
+}
+
+export type StackCounters = ReturnType<typeof stackCounters>;
