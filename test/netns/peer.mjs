@@ -5,7 +5,8 @@
 //
 // Prints one JSON object a line: {"ready":{name:{address,port}}} first, then an event for each connection
 // that opens and closes. Reads commands from stdin, one JSON object a line ({"id","command","server"}), and
-// answers {"id","result"}. Ends when stdin does. servers.ts is its other side and describes the kinds.
+// answers {"id","result"}. Ends when stdin does, unless `--stay` follows (for shells that give none).
+// servers.ts is its other side and describes the kinds.
 
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -243,7 +244,7 @@ input.on('line', (line) => {
   const { id, command, server } = JSON.parse(line);
   print({ id, result: COMMANDS[command](servers.get(server)) ?? null });
 });
-input.on('close', () => process.exit(0));
+if (process.argv[3] !== '--stay') input.on('close', () => process.exit(0));
 
 const ready = {};
 for (const [name, server] of servers) {

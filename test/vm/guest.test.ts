@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Lab } from '../netns/lab.js';
-import { requireGuest, requireNamespaces, requirements } from '../support/requirements.js';
+import { requireBuild, requireGuest, requireNamespaces, requirements } from '../support/requirements.js';
 import { Guest, bootGuest, guestImage } from './guest.js';
 
 const ready = requirements('QEMU guest', requireGuest(), requireNamespaces());
@@ -121,4 +121,23 @@ describe.runIf(ready)('QEMU guest', () => {
   it('says why it did not boot', async () => {
     await expect(Guest.boot({ qemuArgs: ['-no-such-option'] })).rejects.toThrow(/no-such-option/);
   }, 20_000);
+});
+
+const packed = requirements('netproxy in a QEMU guest', requireGuest(), requireBuild());
+
+describe.runIf(packed)('QEMU guest with netproxy inside', () => {
+  it('runs netproxy, Node and the tests’ own peers', async () => {
+    await using guest = await Guest.boot({ withNetproxy: true, modules: ['tun', 'vsock_loopback'] });
+    expect(await guest.check('node --version')).toBe(process.version);
+    expect(await guest.check('netproxy --version')).toMatch(/^\d+\.\d+/);
+    const servers = JSON.stringify({ echo: { kind: 'tcp-echo', address: '127.0.0.1', port: 7 } });
+    const peer = guest.start(
+      `exec node /opt/netproxy/test/netns/peer.mjs '${servers}' --stay >/tmp/peer 2>&1`,
+    );
+    await guest.check('until grep -q ready /tmp/peer; do sleep 0.1; done');
+    const request = { mode: 'flows', targets: [{ address: '127.0.0.1', port: 7 }], flows: 5 };
+    const lines = await guest.check(`node /opt/netproxy/test/netns/client.mjs '${JSON.stringify(request)}'`);
+    expect(JSON.parse(lines)).toMatchObject({ ok: 5, failed: 0 });
+    peer.kill();
+  }, 180_000);
 });
