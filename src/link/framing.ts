@@ -11,6 +11,9 @@ import type { Block, BlockPool } from '../core/index.js';
 /** Frames per batch at most. */
 export const BATCH_FRAMES = 1024;
 
+/** A block that somebody keeps slices of is filled further while this much of it is free, bytes. */
+const KEEP_ROOM = 64 * 1024;
+
 /** How a stream marks where a frame ends. */
 export interface Framing {
   readonly name: 'u32be' | 'u16le';
@@ -39,6 +42,20 @@ export const U16LE: Framing = {
   read: (view, at) => view.getUint16(at, true),
   write: (view, at, length) => view.setUint16(at, length, true),
 };
+
+/** Descriptions of frames are as big as 16 KiB: they stay with the block that they describe, as long as it lives. */
+const batches = new WeakMap<Block, FrameBatch>();
+
+/** An empty batch over a block that the caller has to itself. */
+export function batchOver(block: Block): FrameBatch {
+  let batch = batches.get(block);
+  if (batch === undefined) {
+    batch = new FrameBatch(block, BATCH_FRAMES);
+    batches.set(block, batch);
+  }
+  batch.count = 0;
+  return batch;
+}
 
 /** Cuts a stream into frames. Not reentrant: the consumer must not feed it from inside `frames`. */
 export class StreamDeframer {
@@ -115,8 +132,16 @@ export class StreamDeframer {
   }
 
   private adopt(block: Block): FrameBatch {
-    this.batch = new FrameBatch(block, BATCH_FRAMES);
+    this.batch = batchOver(block);
     return this.batch;
+  }
+
+  /** All is delivered: an idle link holds no block, or the pool would be low with many links. */
+  private letGo(batch: FrameBatch): void {
+    if (batch.block.refs > 1 && batch.block.region.bytes.length - this.end >= KEEP_ROOM) return;
+    batch.block.release();
+    this.batch = undefined;
+    this.start = this.end = 0;
   }
 
   /** Bytes that must fit behind `end`; a length that is cut in two is made whole first. */
@@ -150,7 +175,7 @@ export class StreamDeframer {
     }
     if (batch.count > 0) this.frames(batch);
     if (this.closed()) return undefined;
-    if (this.start === this.end && batch.block.refs === 1) this.start = this.end = 0;
+    if (this.start === this.end) this.letGo(batch);
     return error;
   }
 

@@ -1,0 +1,17 @@
+/**
+ * Links: how frames of a guest reach the switch. Transports (qemu, vpnkit, connect, stdio, memory, and natively tap and
+ * vsock), their listeners, and what can be put around any of them (capture, faults).
+ */
+export * from './accept.js';
+export { BATCH_FRAMES, StreamDeframer, U16LE, U32BE, type Framing } from './framing.js';
+export * from './listener.js';
+export * from './memory-link.js';
+export * from './native-hub.js';
+export { NativeLink } from './native-link.js';
+export { SocketLink, type SocketLinkOptions } from './socket-link.js';
+export * from './spec.js';
+export { StreamOutput } from './stream-output.js';
+export { fillChecksum } from './tx-checksum.js';
+export * from './types.js';
+export { AssemblingOutput } from './assemble.js';
+export type { VpnkitAssign, VpnkitAssignment } from './vpnkit.js';
