@@ -21,6 +21,8 @@ export const TIERS = [
   ['link'],
   ['native'],
   ['observe'],
+  // The glue: one network of all the parts above.
+  ['network'],
   ['config'],
   // src/index.ts, the library; then what is built on it.
   ['index'],
@@ -47,6 +49,7 @@ const IMPURE_MAY_NOT = {
   link: ['dgram', 'dns', ...THREADS],
   native: ['child_process', 'cluster', 'tls', 'http', 'https', 'http2'],
   observe: [...SOCKETS, ...THREADS],
+  network: ['dgram', 'dns', ...THREADS],
   config: [...SOCKETS, ...THREADS],
   index: ['dgram', 'dns', ...THREADS],
   testing: [...SOCKETS, ...THREADS],

@@ -109,7 +109,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     this.pullFromHost();
   }
 
-  closed(end: TcpEnd): void {
+  gone(end: TcpEnd): void {
     this.phase = 'closed';
     this.dropStream(end !== 'closed');
     this.owner.flowClosed(this, end);

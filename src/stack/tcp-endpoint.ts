@@ -15,7 +15,7 @@ const TCP_HEADER = 20;
 /** What may be sent for one connection in one turn before the next one is served, bytes. */
 export const SEND_BUDGET = 256 * 1024;
 
-/** Who uses a connection. Called once per batch at most, `closed` last. */
+/** Who uses a connection. Called once per batch at most, `gone` last. */
 export interface TcpApplication {
   established(): void;
   /** There are bytes in `connection.received`. */
@@ -24,7 +24,7 @@ export interface TcpApplication {
   receivedFin(): void;
   /** The send ring has room. */
   acknowledged(): void;
-  closed(end: TcpEnd): void;
+  gone(end: TcpEnd): void;
 }
 
 const ESTABLISHED = 1;
@@ -196,7 +196,7 @@ export class TcpEndpoint implements TcpOwner {
     if (this.gone) return;
     this.gone = true;
     this.stack.forget(this);
-    this.application.closed(end);
+    this.application.gone(end);
   }
 
   schedule(_connection: TcpConnectionLike, at: Millis): void {

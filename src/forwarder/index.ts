@@ -1,0 +1,6 @@
+export * from './tcp-flow.js';
+export * from './outbound-tcp.js';
+export * from './udp-nat.js';
+export * from './guest-stream.js';
+export * from './publish-spec.js';
+export * from './published.js';

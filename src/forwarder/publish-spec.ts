@@ -1,0 +1,57 @@
+/** Published ports as people write them, in Docker's syntax: `[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]`. */
+import { NetproxyError, parseIpv4 } from '../core/index.js';
+
+export interface PublishSpec {
+  readonly protocol: 'tcp' | 'udp';
+  /** Where the host listens; `127.0.0.1` unless said. */
+  readonly hostIp: string;
+  /** 0: the host chooses. */
+  readonly hostPort: number;
+  /** Which guest: its name, or its address; neither: the first one. */
+  readonly guest?: string | undefined;
+  readonly guestIp?: string | undefined;
+  readonly guestPort: number;
+}
+
+const SYNTAX = '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, [::1]:8080:192.168.127.3:80';
+
+function bad(text: string, why: string): NetproxyError {
+  return new NetproxyError('ERR_NETPROXY_CONFIG', `bad port to publish "${text}": ${why}`, { remedy: `allowed is ${SYNTAX}` });
+}
+
+/** Parses one; throws ERR_NETPROXY_CONFIG naming what is wrong. */
+export function parsePublish(text: string): PublishSpec {
+  let rest = text.trim();
+  let protocol: 'tcp' | 'udp' = 'tcp';
+  const slash = /\/(\w+)$/.exec(rest);
+  if (slash !== null) {
+    if (slash[1] !== 'tcp' && slash[1] !== 'udp') throw bad(text, `"${slash[1]!}" is neither tcp nor udp`);
+    protocol = slash[1];
+    rest = rest.slice(0, -slash[0].length);
+  }
+  let guest: string | undefined;
+  const at = rest.indexOf('@');
+  if (at >= 0) {
+    guest = rest.slice(0, at);
+    rest = rest.slice(at + 1);
+    if (!/^[\w.-]+$/.test(guest)) throw bad(text, `"${guest}" is not a guest's name`);
+  }
+  const match = /^(?:(\[[0-9a-fA-F:.%]+\]|[\d.]+|localhost):)?(\d+):(?:([\d.]+):)?(\d+)$/.exec(rest);
+  if (match === null) throw bad(text, 'it does not have that form');
+  const [, host, hostPortText, guestIp, guestPortText] = match;
+  const hostIp = host === undefined || host === 'localhost' ? '127.0.0.1' : host.replace(/^\[|\]$/g, '');
+  if (!hostIp.includes(':') && parseIpv4(hostIp) === undefined) throw bad(text, `"${hostIp}" is no IP address of the host`);
+  if (guestIp !== undefined && parseIpv4(guestIp) === undefined) throw bad(text, `"${guestIp}" is no IPv4 address`);
+  const hostPort = Number(hostPortText);
+  const guestPort = Number(guestPortText);
+  if (hostPort > 65535) throw bad(text, `${hostPort} is no port (0 to 65535)`);
+  if (guestPort < 1 || guestPort > 65535) throw bad(text, `${guestPort} is no port (1 to 65535)`);
+  return { protocol, hostIp, hostPort, guest, guestIp, guestPort };
+}
+
+/** The spec as `netproxy` shows it. */
+export function formatPublish(spec: PublishSpec): string {
+  const host = spec.hostIp.includes(':') ? `[${spec.hostIp}]` : spec.hostIp;
+  const guest = spec.guestIp === undefined ? '' : `${spec.guestIp}:`;
+  return `${spec.guest === undefined ? '' : `${spec.guest}@`}${host}:${spec.hostPort}:${guest}${spec.guestPort}/${spec.protocol}`;
+}

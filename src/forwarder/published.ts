@@ -1,0 +1,271 @@
+/**
+ * Ports of the host that lead into a guest.
+ *
+ * Theory of operation. A client of the host's port is held unread while the guest is dialled straight over the virtual
+ * Ethernet, from the gateway's address; a refusal or silence of the guest resets the client. UDP clients each get a
+ * port of the gateway, so that the guest's answers find their way; such a mapping ends after IDLE without traffic, and
+ * there are at most MAX_UDP_CLIENTS per published port (the least recently used goes).
+ */
+import {
+  type Errno, type HostIo, type HostListener, type HostStream, type HostUdpServer, type Ipv4, type Logger, type Millis, type Random,
+  Timer, below,
+} from '../core/index.js';
+import type { Neighbour } from '../arp/index.js';
+import type { Stack, UdpIn } from '../stack/index.js';
+import type { TcpEnd } from '../tcp/index.js';
+import type { PublishSpec } from './publish-spec.js';
+import { type FlowOwner, TcpFlow } from './tcp-flow.js';
+
+/** Ephemeral ports that we play clients from (RFC 6335 section 6). */
+const FIRST_PORT = 49_152;
+const PORTS = 65_536 - FIRST_PORT;
+export const UDP_CLIENT_IDLE: Millis = 90_000;
+export const MAX_UDP_CLIENTS = 1024;
+export const MAX_CONNECTIONS = 16_384;
+
+/** Finds the guest of a published port; undefined when there is none now. */
+export type FindGuest = (spec: PublishSpec, callback: (neighbour: Neighbour | undefined) => void) => void;
+
+export function publishedCounters() {
+  return { connections: 0, opened: 0, refused: 0, noGuest: 0, limit: 0, resets: 0, closed: 0, datagramsIn: 0, datagramsOut: 0, evicted: 0 };
+}
+
+interface UdpClient {
+  readonly host: string;
+  readonly port: number;
+  readonly gatewayPort: number;
+  readonly timer: Timer;
+  neighbour: Neighbour;
+  lastUsed: Millis;
+}
+
+/** One published port, listening. */
+export class PublishedPort implements FlowOwner {
+  readonly spec: PublishSpec;
+  readonly counters = publishedCounters();
+  private readonly forwarder: Publisher;
+  private listener: HostListener | HostUdpServer | undefined;
+  private readonly live = new Set<TcpFlow>();
+  private readonly clients = new Map<string, UdpClient>();
+  private closed = false;
+
+  constructor(forwarder: Publisher, spec: PublishSpec) {
+    this.forwarder = forwarder;
+    this.spec = spec;
+  }
+
+  /** The host address and port it listens on. */
+  get host(): string {
+    return this.listener?.host ?? this.spec.hostIp;
+  }
+
+  get port(): number {
+    return this.listener?.port ?? this.spec.hostPort;
+  }
+
+  flows(): Iterable<TcpFlow> {
+    return this.live;
+  }
+
+  /** Starts listening; rejects with ERR_NETPROXY_PUBLISH. */
+  async open(): Promise<void> {
+    const { spec, forwarder } = this;
+    this.listener =
+      spec.protocol === 'tcp'
+        ? await forwarder.io.listen(spec.hostIp, spec.hostPort, (stream) => this.client(stream))
+        : await forwarder.io.bindUdp(spec.hostIp, spec.hostPort, {
+            datagram: (bytes, host, port) => {
+              this.fromClient(bytes, host, port);
+            },
+            error: (errno) => {
+              forwarder.logger.debug(`published udp port ${spec.hostPort}: ${errno}`);
+            },
+          });
+  }
+
+  /** Stops listening and resets what runs. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.listener?.close();
+    for (const flow of [...this.live]) flow.kill();
+    for (const client of [...this.clients.values()]) this.dropClient(client);
+    this.forwarder.removed(this);
+  }
+
+  // -- TCP -----------------------------------------------------------------------------------------------------
+
+  private client(stream: HostStream): TcpFlow {
+    const { forwarder, counters, spec } = this;
+    const { stack } = forwarder;
+    counters.connections++;
+    const peer = stream.remote === undefined ? 'local' : `${stream.remote.host}:${stream.remote.port}`;
+    const flow = new TcpFlow(this, 'in', peer, stack.now());
+    flow.attach(stream);
+    if (this.live.size >= MAX_CONNECTIONS) {
+      counters.limit++;
+      stream.reset();
+      return flow;
+    }
+    forwarder.findGuest(spec, (neighbour) => {
+      const endpoint = neighbour === undefined ? undefined : forwarder.connect(neighbour, spec.guestPort, flow);
+      if (endpoint === undefined) {
+        counters.noGuest++;
+        stream.reset();
+        return;
+      }
+      flow.endpoint = endpoint;
+      this.live.add(flow);
+    });
+    return flow;
+  }
+
+  flowOpened(_flow: TcpFlow): void {
+    this.counters.opened++;
+  }
+
+  flowFailed(_flow: TcpFlow, _errno: Errno): void {
+    // An accepted stream does not dial.
+  }
+
+  flowClosed(flow: TcpFlow, end: TcpEnd): void {
+    this.live.delete(flow);
+    if (end === 'closed') this.counters.closed++;
+    else this.counters.resets++;
+  }
+
+  // -- UDP -----------------------------------------------------------------------------------------------------
+
+  private fromClient(bytes: Uint8Array, host: string, port: number): void {
+    this.counters.datagramsIn++;
+    const known = this.clients.get(`${host}/${port}`);
+    if (known !== undefined && this.forwarder.stack.portOf(known.neighbour) !== undefined) {
+      this.toGuest(known, bytes);
+      return;
+    }
+    if (known !== undefined) this.dropClient(known);
+    const copy = bytes.slice();
+    this.forwarder.findGuest(this.spec, (neighbour) => {
+      const client = neighbour === undefined || this.closed ? undefined : this.addClient(neighbour, host, port);
+      if (client === undefined) this.counters.noGuest++;
+      else this.toGuest(client, copy);
+    });
+  }
+
+  private addClient(neighbour: Neighbour, host: string, port: number): UdpClient | undefined {
+    const { stack } = this.forwarder;
+    if (this.clients.size >= MAX_UDP_CLIENTS) {
+      const oldest = this.clients.values().next().value;
+      if (oldest !== undefined) this.dropClient(oldest);
+      this.counters.evicted++;
+    }
+    const gatewayPort = this.forwarder.bindReply((datagram) => {
+      this.fromGuest(client, datagram);
+    });
+    if (gatewayPort === undefined) return undefined;
+    const client: UdpClient = {
+      host, port, gatewayPort, neighbour, lastUsed: stack.now(),
+      timer: new Timer((now) => {
+        if (client.lastUsed + UDP_CLIENT_IDLE > now) stack.timers.set(client.timer, client.lastUsed + UDP_CLIENT_IDLE);
+        else this.dropClient(client);
+      }),
+    };
+    this.clients.set(`${host}/${port}`, client);
+    stack.timers.set(client.timer, stack.now() + UDP_CLIENT_IDLE);
+    stack.rearm();
+    return client;
+  }
+
+  private toGuest(client: UdpClient, bytes: Uint8Array): void {
+    const { stack } = this.forwarder;
+    client.lastUsed = stack.now();
+    stack.packets.udp(client.neighbour, stack.config.gatewayIp, client.gatewayPort, this.spec.guestPort, bytes, 0, bytes.length);
+  }
+
+  private fromGuest(client: UdpClient, datagram: UdpIn): void {
+    if (datagram.source !== client.neighbour.ip || datagram.sourcePort !== this.spec.guestPort) return;
+    client.lastUsed = this.forwarder.stack.now();
+    this.counters.datagramsOut++;
+    const { bytes, offset, length } = datagram;
+    (this.listener as HostUdpServer).send(bytes.subarray(offset, offset + length), client.host, client.port);
+  }
+
+  private dropClient(client: UdpClient): void {
+    this.clients.delete(`${client.host}/${client.port}`);
+    this.forwarder.stack.timers.cancel(client.timer);
+    this.forwarder.unbindReply(client.gatewayPort);
+  }
+}
+
+/** All published ports of a network, and the gateway ports that stand for their clients. */
+export class Publisher {
+  readonly stack: Stack;
+  readonly io: HostIo;
+  readonly logger: Logger;
+  readonly findGuest: FindGuest;
+  private readonly random: Random;
+  private readonly published = new Set<PublishedPort>();
+  private readonly replies = new Map<number, (datagram: UdpIn) => void>();
+
+  constructor(stack: Stack, io: HostIo, logger: Logger, random: Random, findGuest: FindGuest) {
+    this.stack = stack;
+    this.io = io;
+    this.logger = logger;
+    this.random = random;
+    this.findGuest = findGuest;
+  }
+
+  ports(): Iterable<PublishedPort> {
+    return this.published;
+  }
+
+  async publish(spec: PublishSpec): Promise<PublishedPort> {
+    const port = new PublishedPort(this, spec);
+    await port.open();
+    this.published.add(port);
+    return port;
+  }
+
+  removed(port: PublishedPort): void {
+    this.published.delete(port);
+  }
+
+  /** A connection from the gateway's address and a free port (RFC 6056: random start, then the next ones). */
+  connect(neighbour: Neighbour, guestPort: number, flow: TcpFlow) {
+    const start = below(this.random, PORTS);
+    for (let i = 0; i < PORTS; i++) {
+      const localPort = FIRST_PORT + ((start + i) % PORTS);
+      const endpoint = this.stack.connect(neighbour, this.stack.config.gatewayIp, localPort, guestPort, flow);
+      if (endpoint !== undefined) return endpoint;
+      if (this.stack.portOf(neighbour) === undefined) return undefined;
+    }
+    return undefined;
+  }
+
+  /** A datagram of a guest to the gateway; true when it answers a client of a published port. */
+  reply(datagram: UdpIn): boolean {
+    const handler = this.replies.get(datagram.destinationPort);
+    if (handler === undefined || datagram.destination !== this.stack.config.gatewayIp) return false;
+    handler(datagram);
+    return true;
+  }
+
+  bindReply(handler: (datagram: UdpIn) => void): number | undefined {
+    const start = below(this.random, PORTS);
+    for (let i = 0; i < PORTS; i++) {
+      const port = FIRST_PORT + ((start + i) % PORTS);
+      if (this.replies.has(port)) continue;
+      this.replies.set(port, handler);
+      return port;
+    }
+    return undefined;
+  }
+
+  unbindReply(port: number): void {
+    this.replies.delete(port);
+  }
+
+  stop(): void {
+    for (const port of [...this.published]) port.close();
+  }
+}

@@ -1,0 +1,121 @@
+/** HostIo made from node:net and node:dgram, for hosts without the crate. UDP errors do not reach guests this way. */
+import { type Socket as UdpSocket, createSocket } from 'node:dgram';
+import { connect, createServer, isIPv6 } from 'node:net';
+import {
+  type HostIo, type HostListener, type HostStream, type HostStreamHandler, type HostTarget, type HostUdp, type HostUdpHandler,
+  type HostUdpServer, type HostUdpServerHandler, type Ipv4, formatIpv4, ipv4, parseIpv4,
+} from '../core/index.js';
+import { errnoOf } from './errno.js';
+import { listenError } from './listen-error.js';
+import { NodeStream } from './node-stream.js';
+
+/** Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn. */
+const BACKLOG = 4096;
+/** Kernel buffers of a flow's UDP socket, bytes. */
+const UDP_BUFFER = 512 * 1024;
+
+function dial(target: HostTarget, handler: HostStreamHandler): HostStream {
+  const unix = target.kind === 'unix';
+  const socket = unix
+    ? connect({ path: target.path, allowHalfOpen: true })
+    : connect({ host: target.host, port: target.port, allowHalfOpen: true });
+  const stream = new NodeStream(socket, true, unix);
+  stream.attach(handler);
+  socket.once('connect', () => {
+    stream.connected();
+  });
+  return stream;
+}
+
+function listen(host: string, port: number, onStream: (stream: HostStream) => HostStreamHandler): Promise<HostListener> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+      const stream = new NodeStream(socket, false);
+      stream.attach(onStream(stream));
+    });
+    server.once('error', (error) => {
+      listenError('tcp', host, port, errnoOf(error), error).then(reject, reject);
+    });
+    server.listen({ host, port, backlog: BACKLOG, exclusive: true }, () => {
+      server.removeAllListeners('error');
+      // EMFILE and the like while accepting: weather, the client waits in the backlog.
+      server.on('error', () => undefined);
+      const address = server.address() as { address: string; port: number };
+      resolve({ host: address.address, port: address.port, close: () => server.close() });
+    });
+  });
+}
+
+class NodeUdp implements HostUdp {
+  private readonly socket: UdpSocket;
+  private closed = false;
+
+  constructor(handler: HostUdpHandler) {
+    this.socket = createSocket({ type: 'udp4', recvBufferSize: UDP_BUFFER, sendBufferSize: UDP_BUFFER });
+    this.socket.on('message', (bytes, from) => {
+      const ip = parseIpv4(from.address);
+      if (ip !== undefined) handler.datagram(bytes, 0, bytes.length, ip, from.port);
+    });
+    this.socket.on('error', (error) => {
+      handler.error(errnoOf(error), ipv4(0), 0, 0);
+    });
+    this.handler = handler;
+  }
+
+  private readonly handler: HostUdpHandler;
+
+  send(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
+    if (this.closed) return;
+    // A copy: Node sends later, the batch is gone by then.
+    const copy = bytes.slice(offset, offset + length);
+    this.socket.send(copy, port, formatIpv4(ip), (error) => {
+      if (error !== null && !this.closed) this.handler.error(errnoOf(error), ip, port, 0);
+    });
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.socket.close();
+  }
+}
+
+function bindUdp(host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer> {
+  return new Promise((resolve, reject) => {
+    const v6 = isIPv6(host);
+    const socket = createSocket({ type: v6 ? 'udp6' : 'udp4', ipv6Only: v6, recvBufferSize: UDP_BUFFER, sendBufferSize: UDP_BUFFER });
+    let closed = false;
+    socket.once('error', (error) => {
+      socket.close();
+      listenError('udp', host, port, errnoOf(error), error).then(reject, reject);
+    });
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      socket.removeAllListeners('error');
+      socket.on('error', (error) => {
+        handler.error(errnoOf(error));
+      });
+      socket.on('message', (bytes, from) => {
+        handler.datagram(bytes, from.address, from.port);
+      });
+      const address = socket.address();
+      resolve({
+        host: address.address,
+        port: address.port,
+        send: (bytes, toHost, toPort) => {
+          if (closed) return;
+          socket.send(bytes.slice(), toPort, toHost, (error) => {
+            if (error !== null && !closed) handler.error(errnoOf(error));
+          });
+        },
+        close: () => {
+          if (closed) return;
+          closed = true;
+          socket.close();
+        },
+      });
+    });
+  });
+}
+
+/** Node's own sockets. */
+export const nodeIo: HostIo = { dial, listen, udp: (handler) => new NodeUdp(handler), bindUdp };

@@ -1,0 +1,168 @@
+/** What the library takes and gives. Addresses are text here; numbers are for the data path. */
+import type { Duplex } from 'node:stream';
+import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/index.js';
+import type { DhcpEvent } from '../dhcp/index.js';
+import type { DnsUpstream } from '../dns/index.js';
+import type { PublishSpec } from '../forwarder/index.js';
+import type { Decision } from '../policy/index.js';
+import type { Guest } from './guest.js';
+
+/** One virtual network. Every field has a default. */
+export interface NetworkConfig {
+  /** Name in logs. Default `netproxy`. */
+  readonly name?: string | undefined;
+  /** IPv4 network of the guests. Default 192.168.127.0/24, or the next free one when the host has a route into that. */
+  readonly subnet?: string | undefined;
+  /** Default: the first address of the subnet. */
+  readonly gatewayIp?: string | undefined;
+  /** Default 5a:94:ef:e4:0c:dd. */
+  readonly gatewayMac?: string | undefined;
+  /** Address of the first guest. Default: the second address of the subnet. */
+  readonly guestIp?: string | undefined;
+  /** The address by which guests reach the host itself; false: none. Default: the last but one of the subnet. */
+  readonly hostAlias?: string | false | undefined;
+  /** Largest IP packet, bytes, 576 to 65520. Default 1500. */
+  readonly mtu?: number | undefined;
+  readonly dhcp?: DhcpOptionsConfig | undefined;
+  readonly dns?: DnsConfig | undefined;
+  readonly policy?: PolicyOptions | undefined;
+  /** Ports of the host that lead into guests, as `--publish` takes them. */
+  readonly publish?: readonly (string | PublishSpec)[] | undefined;
+  readonly limits?: LimitsConfig | undefined;
+}
+
+export interface DhcpOptionsConfig {
+  /** Default 86,400 s. */
+  readonly leaseSeconds?: number | undefined;
+  readonly domain?: string | undefined;
+  readonly search?: readonly string[] | undefined;
+  /** Addresses kept for a guest: by MAC or by the guest's name. */
+  readonly statics?: readonly { readonly ip: string; readonly mac?: string | undefined; readonly guest?: string | undefined }[] | undefined;
+}
+
+export interface DnsConfig {
+  /** More names for the built-in zone: full name to IPv4 address. */
+  readonly hosts?: Readonly<Record<string, string>> | undefined;
+  /** Milliseconds until SERVFAIL. Default 5,000. */
+  readonly deadline?: number | undefined;
+  /** Servers instead of the system's: `IP` or `IP#PORT`. */
+  readonly servers?: readonly string[] | undefined;
+}
+
+export interface PolicyOptions {
+  /** Default `allow`. */
+  readonly default?: 'allow' | 'deny' | undefined;
+  /** `allow tcp:10.0.0.0/8:443`, `deny host`, …; the first match decides. */
+  readonly rules?: readonly string[] | undefined;
+}
+
+export interface LimitsConfig {
+  readonly dialsPerGuest?: number | undefined;
+  readonly dialsPerDestination?: number | undefined;
+  readonly flowsPerGuest?: number | undefined;
+  /** ms. */
+  readonly dialTimeout?: number | undefined;
+  readonly udpPerGuest?: number | undefined;
+  readonly udpTotal?: number | undefined;
+  /** ms. */
+  readonly udpIdle?: number | undefined;
+  /** Bytes a flow advertises and buffers at most, each way; a power of two, 64 KiB to 16 MiB. Default 1 MiB. */
+  readonly flowBuffer?: number | undefined;
+}
+
+/** What a network uses of the world; everything has a real default. */
+export interface NetworkDeps {
+  readonly logger?: Logger | undefined;
+  readonly scheduler?: Scheduler | undefined;
+  readonly random?: Random | undefined;
+  readonly io?: HostIo | undefined;
+  readonly resolver?: HostResolver | undefined;
+  /** Relays DNS queries that are not about addresses. */
+  readonly upstream?: DnsUpstream | undefined;
+  /** Whether the host has this address on an interface. */
+  readonly isOwnAddress?: ((ip: string) => boolean) | undefined;
+  /** false: do without the native addon though it is there. */
+  readonly native?: boolean | undefined;
+}
+
+export interface AttachOptions {
+  /** Default `guest1`, `guest2`, … */
+  readonly name?: string | undefined;
+  /** Address kept for this guest. */
+  readonly ip?: string | undefined;
+  readonly mac?: string | undefined;
+  /** Largest IP packet towards this guest, bytes; default the network's. */
+  readonly mtu?: number | undefined;
+  /** Rules that go before the network's, for this guest alone. */
+  readonly policy?: readonly string[] | undefined;
+  /** Connections this guest may have at once. Default the network's `flowsPerGuest`. */
+  readonly maxFlows?: number | undefined;
+}
+
+export interface FlowInfo {
+  readonly protocol: 'tcp' | 'udp';
+  readonly direction: 'out' | 'in';
+  readonly guest: string;
+  readonly guestAddress: string;
+  /** Where it goes on the host's side, or who came. */
+  readonly peer: string;
+  readonly state: string;
+  readonly bytesToHost: number;
+  readonly bytesToGuest: number;
+  /** ms since it began. */
+  readonly age: number;
+}
+
+export interface PortInfo {
+  readonly protocol: 'tcp' | 'udp';
+  readonly host: string;
+  readonly port: number;
+  /** `first guest`, a name, or an address. */
+  readonly target: string;
+  readonly guestPort: number;
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface LeaseView {
+  readonly ip: string;
+  readonly mac: string;
+  readonly hostname?: string | undefined;
+  readonly guest?: string | undefined;
+  /** ms from now; Infinity for never. */
+  readonly expiresIn: number;
+}
+
+export interface ExplainQuery {
+  readonly protocol?: 'tcp' | 'udp' | 'icmp' | undefined;
+  /** IPv4 address or a name. */
+  readonly host: string;
+  readonly port?: number | undefined;
+  readonly guest?: string | undefined;
+}
+
+/** A published port: `close` withdraws it. */
+export interface Published {
+  readonly host: string;
+  /** The chosen one where 0 was asked for. */
+  readonly port: number;
+  readonly spec: PublishSpec;
+  close(): void;
+}
+
+/** A service inside the virtual network. */
+export interface GuestService {
+  close(): void;
+}
+
+export interface NetworkEvents {
+  attached: [guest: Guest];
+  detached: [guest: Guest, reason: Error | undefined];
+  lease: [event: DhcpEvent];
+  /** Something a person should know; also logged. */
+  warning: [message: string];
+  started: [];
+  stopped: [];
+}
+
+export type StreamHandler = (stream: Duplex) => void;
+export type Explanation = Decision & { readonly address: string };
