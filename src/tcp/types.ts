@@ -3,6 +3,7 @@
  * know addresses, Ethernet, sockets or clocks. The stack hands it segments and `now`, it hands back segments to send.
  */
 import type { Block, BlockPool, Memory, Millis, Seq } from '../core/index.js';
+import type { TcpCounters } from './counters.js';
 
 /** TCP header flags (RFC 9293 section 3.1). */
 export const FIN = 0x01;
@@ -119,4 +120,10 @@ export interface TcpSettings {
   readonly timeWait?: Millis;
   /** Initial value and bias of the timestamp clock (RFC 7323 section 5.4). */
   readonly timestampOffset?: number;
+  /** Counted into; a connection without gets its own. */
+  readonly counters?: TcpCounters;
+  /** Options that are neither offered nor accepted when false. Default true. */
+  readonly timestamps?: boolean;
+  readonly sack?: boolean;
+  readonly windowScaling?: boolean;
 }

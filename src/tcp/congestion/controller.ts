@@ -1,0 +1,21 @@
+/** What a congestion controller is to the sender. All sizes in bytes. */
+import type { Millis } from '../../core/index.js';
+
+export interface CongestionController {
+  readonly name: string;
+  /** How much may be in the network. Never below one segment. */
+  cwnd: number;
+  ssthresh: number;
+  /** The handshake is done: segments carry up to `mss` bytes. */
+  start(mss: number): void;
+  /** New data was acknowledged outside fast recovery while `flight` bytes were out. */
+  acked(bytes: number, flight: number, now: Millis): void;
+  /** Loss was detected by duplicate acknowledgments or SACK; fast recovery begins. */
+  loss(flight: number, now: Millis): void;
+  /** All that was out when recovery began is acknowledged. */
+  recovered(flight: number, now: Millis): void;
+  /** The retransmission timer expired; `again`: for the same data as the last time. */
+  timeout(flight: number, again: boolean, now: Millis): void;
+  /** Nothing was sent for longer than the retransmission timeout. */
+  idle(): void;
+}

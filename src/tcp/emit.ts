@@ -1,0 +1,131 @@
+/** Builds the segments of one connection: what every header carries, SYN, RST, challenge ACKs. */
+import type { Millis, Seq } from '../core/index.js';
+import type { TcpConnection } from './connection.js';
+import { ACK, RST, type SegmentOut, type TcpSettings } from './types.js';
+import { emitOptions, MAX_OPTIONS, writeTimestamps } from './wire/options.js';
+
+/** RFC 5961 section 7, per connection: at most this many challenge ACKs a second. */
+export const CHALLENGES_PER_SECOND = 10;
+
+/** TSval of a segment that leaves now (RFC 7323 section 4.2): milliseconds. */
+export function tsNow(settings: TcpSettings, now: Millis): number {
+  return (Math.floor(now) + (settings.timestampOffset ?? 0)) >>> 0;
+}
+
+export class Emitter {
+  private readonly settings: TcpSettings;
+  private readonly out: SegmentOut;
+  private challengesFrom: Millis = Number.NEGATIVE_INFINITY;
+  private challenges = 0;
+
+  constructor(settings: TcpSettings) {
+    this.settings = settings;
+    this.out = {
+      seq: settings.iss,
+      ack: 0 as Seq,
+      flags: 0,
+      window: 0,
+      urgent: 0,
+      options: new Uint8Array(MAX_OPTIONS),
+      optionsLength: 0,
+      payloadOffset: 0,
+      payloadLength: 0,
+      gsoSize: 0,
+    };
+  }
+
+  /** A segment of a synchronized connection; it acknowledges RCV.NXT. */
+  segment(
+    c: TcpConnection,
+    flags: number,
+    at: Seq,
+    offset: number,
+    length: number,
+    gsoSize: number,
+    now: Millis,
+  ): void {
+    const { out } = this;
+    const { rcv } = c;
+    out.seq = at;
+    out.ack = rcv.nxt;
+    out.flags = flags;
+    out.window = rcv.advertise();
+    let size = c.timestamps ? writeTimestamps(out.options, 0, tsNow(this.settings, now), rcv.tsRecent) : 0;
+    if (c.sack && (rcv.assembler.ranges > 0 || rcv.dsackFrom !== rcv.dsackTo))
+      size += rcv.assembler.writeSack(out.options, size, sackRoom(c), rcv.dsackFrom, rcv.dsackTo);
+    out.optionsLength = size;
+    out.payloadOffset = offset;
+    out.payloadLength = length;
+    out.gsoSize = gsoSize;
+    rcv.acknowledged();
+    c.counters.segmentsOut++;
+    c.owner.transmit(c, out);
+  }
+
+  /** Bytes of SACK that `segment` would write now. */
+  extraOptions(c: TcpConnection): number {
+    if (!c.sack) return 0;
+    const { rcv } = c;
+    const blocks = rcv.assembler.ranges + (rcv.dsackFrom === rcv.dsackTo ? 0 : 1);
+    return blocks === 0 ? 0 : 4 + 8 * Math.min(blocks, sackRoom(c));
+  }
+
+  /** SYN offers every option that the settings allow; SYN-ACK (`flags` has ACK) those that the peer offered too. */
+  syn(c: TcpConnection, flags: number, now: Millis): void {
+    const { out, settings } = this;
+    const { rcv, snd } = c;
+    const answer = (flags & ACK) !== 0;
+    const timestamps = answer ? c.timestamps : settings.timestamps !== false;
+    const sackPermitted = answer ? c.sack : settings.sack !== false;
+    const scaling = answer ? c.scaling : settings.windowScaling !== false;
+    out.seq = snd.iss;
+    out.ack = answer ? rcv.nxt : (0 as Seq);
+    out.flags = flags;
+    out.window = rcv.synWindow();
+    const options = {
+      mss: settings.mss,
+      sackPermitted,
+      ...(timestamps && { timestamps: { value: tsNow(settings, now), echo: answer ? rcv.tsRecent : 0 } }),
+      ...(scaling && { scale: rcv.wantedScale() }),
+    };
+    out.optionsLength = emitOptions(options, out.options, 0);
+    this.bare(c);
+  }
+
+  /** RST; with ACK it acknowledges RCV.NXT. */
+  reset(c: TcpConnection, at: Seq, withAck: boolean): void {
+    const { out } = this;
+    out.seq = at;
+    out.ack = withAck ? c.rcv.nxt : (0 as Seq);
+    out.flags = withAck ? RST | ACK : RST;
+    out.window = 0;
+    out.optionsLength = 0;
+    c.counters.rstOut++;
+    this.bare(c);
+  }
+
+  /** RFC 5961: tells a real peer where we stand, and a blind attacker nothing. Rate limited (section 7). */
+  challenge(c: TcpConnection, now: Millis): void {
+    if (now - this.challengesFrom >= 1000) {
+      this.challengesFrom = now;
+      this.challenges = 0;
+    }
+    this.challenges++;
+    if (this.challenges > CHALLENGES_PER_SECOND) return;
+    c.counters.challengeAcks++;
+    c.emitAck(now);
+  }
+
+  private bare(c: TcpConnection): void {
+    const { out } = this;
+    out.payloadOffset = 0;
+    out.payloadLength = 0;
+    out.gsoSize = 0;
+    c.counters.segmentsOut++;
+    c.owner.transmit(c, out);
+  }
+}
+
+function sackRoom(c: TcpConnection): number {
+  return c.timestamps ? 3 : 4;
+}

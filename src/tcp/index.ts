@@ -1,0 +1,17 @@
+/** TCP (RFC 9293) without I/O: one connection, its segments, its state table. */
+export * from './types.js';
+export { TcpConnection } from './connection.js';
+export { createTcpCounters, type TcpCounters } from './counters.js';
+export type { TcpInfo } from './info.js';
+export { respondToUnknown, type ResetAnswer } from './input.js';
+export { formatStateTable, nextState, TCP_EVENTS, TCP_STATES, type TcpEvent } from './state.js';
+export {
+  emitHeader,
+  emittedLength,
+  headerLength,
+  MIN_HEADER,
+  parseHeader,
+  readSegment,
+  type TcpHeader,
+} from './wire/header.js';
+export { emitOptions, optionsLength, parseOptions, type TcpOptions } from './wire/options.js';

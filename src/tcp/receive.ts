@@ -1,0 +1,208 @@
+/**
+ * The receiving half: RCV.NXT, the advertised window, acknowledgments owed, timestamps to echo. It sends nothing;
+ * the connection asks it what to put in the next segment.
+ */
+import {
+  seqDiff,
+  seqGe,
+  seqGt,
+  seqLe,
+  seqLt,
+  type Block,
+  type BlockPool,
+  type Millis,
+  type Seq,
+  SliceQueue,
+} from '../core/index.js';
+import { Assembler } from './assembler.js';
+import { MAX_SCALE } from './wire/options.js';
+
+/** RFC 9293 section 3.8.6.3 allows 500 ms; kernels use 40 ms. */
+export const DELAYED_ACK = 40;
+/** Segments acknowledged at once at the start and after a loss, so that the peer's window opens fast. */
+export const QUICK_ACKS = 16;
+/** A timestamp older than this is no longer compared (RFC 7323 section 5.5). */
+const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
+
+export class Receiver {
+  readonly queue: SliceQueue;
+  readonly assembler: Assembler;
+  /** The most the window may be, bytes: the cap, and a lower limit that may change. */
+  readonly cap: number;
+  limit: number;
+  irs = 0 as Seq;
+  nxt = 0 as Seq;
+  /** The right edge that was advertised; never moves back. */
+  edge = 0 as Seq;
+  /** Our shift count: 0 until negotiated. */
+  scale = 0;
+  /** Largest segment seen, bounded by our MSS: two of them are acknowledged at once. */
+  mss = 536;
+  readonly ownMss: number;
+  /** An acknowledgment is due now; `unacked` bytes wait for a delayed one. */
+  ackNow = false;
+  unacked = 0;
+  quick = QUICK_ACKS;
+  /** The peer's FIN, when its place is known. */
+  finKnown = false;
+  finAt = 0 as Seq;
+  /** TS.Recent, its age, and Last.ACK.sent (RFC 7323 section 4.3). */
+  tsRecent = 0;
+  tsRecentAt: Millis = 0;
+  lastAck = 0 as Seq;
+  /** A duplicate to report (RFC 2883); none when equal. */
+  dsackFrom = 0 as Seq;
+  dsackTo = 0 as Seq;
+  /** Payload bytes that came in order. */
+  total = 0;
+
+  constructor(pool: BlockPool, cap: number, mss: number) {
+    this.queue = new SliceQueue(pool);
+    this.assembler = new Assembler(pool);
+    this.cap = cap;
+    this.limit = cap;
+    this.ownMss = mss;
+  }
+
+  /** The shift count that our cap asks for (RFC 7323 section 2.3). */
+  wantedScale(): number {
+    let scale = 0;
+    while (this.cap / 2 ** scale > 65535 && scale < MAX_SCALE) scale++;
+    return scale;
+  }
+
+  /** The window of a SYN, which is never scaled; it promises that much behind the SYN. */
+  synWindow(): number {
+    return Math.min(this.cap, this.limit, 65535);
+  }
+
+  /** The peer's SYN came, to be answered with `synWindow`. */
+  start(irs: Seq, now: Millis): void {
+    this.irs = irs;
+    this.nxt = ((irs + 1) >>> 0) as Seq;
+    this.lastAck = this.nxt;
+    this.edge = ((this.nxt + this.synWindow()) >>> 0) as Seq;
+    this.tsRecentAt = now;
+  }
+
+  /** RCV.WND: what may still come, bytes. */
+  get window(): number {
+    return seqDiff(this.edge, this.nxt);
+  }
+
+  private get free(): number {
+    return Math.max(Math.min(this.cap, this.limit) - this.queue.bytes, 0);
+  }
+
+  /** The window field of the segment that is about to leave; moves the right edge when that is worth it. */
+  advertise(): number {
+    const { scale } = this;
+    const unit = 1 << scale;
+    let left = this.window;
+    const free = this.free & -unit;
+    // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2).
+    if (free - left >= Math.min(Math.min(this.cap, this.limit) >> 1, this.ownMss)) left = free;
+    let field = left >>> scale;
+    // Rounding down would move the edge back a little, rounding up forward; up, but not without bound.
+    if ((left & (unit - 1)) !== 0 && this.queue.bytes + left <= this.cap + (this.cap >> 4)) field++;
+    if (field > 65535) field = 65535;
+    const edge = ((this.nxt + field * unit) >>> 0) as Seq;
+    if (seqGt(edge, this.edge)) this.edge = edge;
+    return field;
+  }
+
+  /** The application took bytes: is it time to tell the peer? From a nearly closed window two segments are enough. */
+  updateDue(): boolean {
+    const cap = Math.min(this.cap, this.limit);
+    const left = this.window;
+    const gain = this.free - left;
+    const two = 2 * this.ownMss;
+    return gain >= cap >> 2 || (left < two && gain >= Math.min(two, cap >> 1) && gain > 0);
+  }
+
+  /** RFC 9293 section 3.10.7.4, first check: the acceptability test. `length`: in sequence space, SYN and FIN included. */
+  acceptable(at: Seq, length: number): boolean {
+    const { nxt, window } = this;
+    if (length === 0) return window === 0 ? at === nxt : seqGe(at, nxt) && seqLt(at, this.edge);
+    if (window === 0) return false;
+    const last = ((at + length - 1) >>> 0) as Seq;
+    return (seqGe(at, nxt) && seqLt(at, this.edge)) || (seqGe(last, nxt) && seqLt(last, this.edge));
+  }
+
+  /** Text that begins at RCV.NXT and fits the window. */
+  append(block: Block, offset: number, length: number): void {
+    this.queue.push(block, offset, length);
+    this.advance(length);
+    this.unacked += length;
+    if (length > this.mss) this.mss = Math.min(length, this.ownMss);
+    if (this.quick > 0) {
+      this.quick--;
+      this.ackNow = true;
+    } else if (this.unacked >= 2 * this.mss) {
+      this.ackNow = true;
+    }
+    if (this.assembler.ranges > 0) {
+      // RFC 5681 section 4.2: at once when it fills a gap.
+      this.ackNow = true;
+      this.advance(this.assembler.drain(this.nxt, this.queue));
+    }
+  }
+
+  /** Text beyond RCV.NXT, trimmed to the window; returns how many bytes of it were kept. */
+  store(at: Seq, block: Block, offset: number, length: number): number {
+    this.quick = QUICK_ACKS;
+    const kept = this.assembler.add(at, block, offset, length);
+    if (kept === 0) {
+      const end = ((at + length) >>> 0) as Seq;
+      if (this.assembler.has(at, end)) this.duplicate(at, end);
+    }
+    return kept;
+  }
+
+  /** Remembers a duplicate for the next acknowledgment (RFC 2883 section 4). */
+  duplicate(from: Seq, to: Seq): void {
+    this.dsackFrom = from;
+    this.dsackTo = to;
+    this.quick = QUICK_ACKS;
+  }
+
+  /** PAWS (RFC 7323 section 5.3 R1): the timestamp is older than the last good one. */
+  tooOld(tsval: number, now: Millis): boolean {
+    return ((tsval - this.tsRecent) | 0) < 0 && now - this.tsRecentAt < TIMESTAMP_LIFE;
+  }
+
+  /** RFC 7323 section 4.3 (2). */
+  noteTimestamp(tsval: number, at: Seq, now: Millis): void {
+    if (seqGt(at, this.lastAck) || this.tooOld(tsval, now)) return;
+    this.tsRecent = tsval;
+    this.tsRecentAt = now;
+  }
+
+  /** A segment with our acknowledgment is leaving. */
+  acknowledged(): void {
+    this.lastAck = this.nxt;
+    this.ackNow = false;
+    this.unacked = 0;
+    this.dsackTo = this.dsackFrom;
+  }
+
+  /** Where text ends because the peer's FIN stands there; `end` when that is not known. */
+  beforeFin(end: Seq): Seq {
+    return this.finKnown && seqLt(this.finAt, end) ? this.finAt : end;
+  }
+
+  /** The FIN's place is reached. */
+  get finDue(): boolean {
+    return this.finKnown && seqLe(this.finAt, this.nxt);
+  }
+
+  release(): void {
+    this.queue.clear();
+    this.assembler.clear();
+  }
+
+  private advance(n: number): void {
+    this.nxt = ((this.nxt + n) >>> 0) as Seq;
+    this.total += n;
+  }
+}

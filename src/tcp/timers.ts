@@ -1,0 +1,64 @@
+/** What happens when time runs out: handshake, retransmission, window probe, delayed ACK, TIME-WAIT, FIN-WAIT-2. */
+import type { Millis } from '../core/index.js';
+import type { TcpConnection } from './connection.js';
+import { ACK, SYN } from './types.js';
+
+/** Retransmissions of a SYN, and of a SYN-ACK. */
+export const SYN_TRIES = 6;
+export const SYN_ACK_TRIES = 5;
+/** R2 of RFC 9293 section 3.8.3: data is given up after this many timeouts, or this long but not before a few. */
+export const DATA_TRIES = 15;
+export const DATA_PATIENCE: Millis = 100_000;
+const FEWEST_TRIES = 3;
+/** How long FIN-WAIT-2 lasts when the application reads no more. */
+export const DISCARD_WAIT: Millis = 60_000;
+
+/** Runs what is due. */
+export function expire(c: TcpConnection, now: Millis): void {
+  if (now >= c.waitAt) {
+    // TIME-WAIT is over; or the peer of an application that is gone never said FIN.
+    c.waitAt = Number.POSITIVE_INFINITY;
+    if (c.state === 'TIME-WAIT') c.finish();
+    else c.end('timeout');
+    return;
+  }
+  if (now >= c.snd.timerAt) {
+    if (c.state === 'SYN-SENT' || c.state === 'SYN-RECEIVED') retryHandshake(c, now);
+    else if (c.holdOutput) c.snd.timerAt = now + c.snd.rtt.timeout();
+    else retryData(c, now);
+  }
+  if (now >= c.ackAt) c.emitAck(now);
+}
+
+function retryHandshake(c: TcpConnection, now: Millis): void {
+  const { snd } = c;
+  const answer = c.state === 'SYN-RECEIVED';
+  snd.tries++;
+  if (snd.tries > (answer ? SYN_ACK_TRIES : SYN_TRIES)) {
+    c.end('timeout');
+    return;
+  }
+  snd.rtt.expired();
+  snd.timing = false;
+  snd.retransmits++;
+  c.counters.retransmits++;
+  c.emitter.syn(c, answer ? SYN | ACK : SYN, now);
+  snd.timerAt = now + snd.rtt.timeout();
+}
+
+function retryData(c: TcpConnection, now: Millis): void {
+  const { snd } = c;
+  if (snd.tries === 0) snd.triesSince = now;
+  snd.tries++;
+  const patience = snd.tries > FEWEST_TRIES && now - snd.triesSince >= DATA_PATIENCE;
+  if (snd.tries > DATA_TRIES || patience) {
+    c.end('timeout');
+    return;
+  }
+  if (snd.persisting) {
+    snd.probe(c, now);
+    return;
+  }
+  snd.timeout(now);
+  c.output(now);
+}
