@@ -4,6 +4,7 @@
  */
 export * from './accept.js';
 export { BATCH_FRAMES, StreamDeframer, U16LE, U32BE, type Framing } from './framing.js';
+export { acceptSocket, fdLink, stdioLink } from './fd-link.js';
 export * from './listener.js';
 export * from './memory-link.js';
 export * from './native-hub.js';
