@@ -45,7 +45,9 @@ export function finish(sum: number): number {
 
 /** Sum of the IPv4 pseudo header of TCP and UDP (RFC 9293 section 3.1, RFC 768). `length`: header and payload, bytes. */
 export function pseudoSum(source: number, destination: number, protocol: number, length: number): number {
-  return (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + length;
+  return (
+    (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + length
+  );
 }
 
 /** The checksum of `length` bytes at `offset`; 0 over bytes that hold a right checksum. */

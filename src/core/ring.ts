@@ -8,6 +8,9 @@ import type { Memory, Region } from './memory.js';
 const EMPTY = new Uint8Array(0);
 const NO_REGION: Region = { id: 0, bytes: EMPTY, view: new DataView(EMPTY.buffer) };
 
+/** An idle ring may keep this much, bytes. */
+const KEPT = 16 * 1024;
+
 export class SendRing {
   private readonly memory: Memory;
   private readonly limit: number;
@@ -90,10 +93,14 @@ export class SendRing {
     return this.held.bytes.length - this.offset(at);
   }
 
-  /** Forgets everything before the stream offset `to`. An empty ring gives a large region back. */
+  /** Forgets everything before the stream offset `to`. The memory stays: a busy stream empties its ring all the time. */
   release(to: number): void {
     this.start = to;
-    if (this.start === this.end && this.held.bytes.length > 64 * 1024) this.resize(0);
+  }
+
+  /** True when the ring is empty and its memory worth giving back. */
+  get slack(): boolean {
+    return this.start === this.end && this.held.bytes.length > KEPT;
   }
 
   /** Gives all memory back. */

@@ -6,13 +6,16 @@
 import type { Millis } from './clock.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
+const OUTSIDE = -1;
+/** Out of the heap and about to fire. */
+const DUE = -2;
 
 /** One deadline. Reused: an owner keeps its Timer as long as it lives. */
 export class Timer {
   /** When it fires; Infinity when it is not set. Changed by `Timers` only. */
   at: Millis = NEVER;
-  /** Position in the heap, -1 outside; `key` is the time the heap believes. */
-  index = -1;
+  /** Position in the heap, OUTSIDE, or DUE; `key` is the time the heap believes. */
+  index = OUTSIDE;
   key: Millis = NEVER;
   readonly fire: (now: Millis) => void;
 
@@ -23,6 +26,7 @@ export class Timer {
 
 export class Timers {
   private readonly heap: Timer[] = [];
+  private readonly due: Timer[] = [];
 
   /** How many timers stand in the heap, cancelled ones that have not come up included. */
   get size(): number {
@@ -34,6 +38,7 @@ export class Timers {
     timer.at = at;
     if (at === NEVER) {
       if (timer.index >= 0) this.remove(timer);
+      timer.index = OUTSIDE;
       return;
     }
     if (timer.index < 0) {
@@ -62,16 +67,28 @@ export class Timers {
     }
   }
 
-  /** Fires every timer that is due, each at most once; returns how many. A timer is unset before it fires. */
+  /**
+   * Fires every timer that is due, each at most once; returns how many. A timer is unset before it fires; what is set
+   * meanwhile waits for the next run, and what is cancelled meanwhile does not fire. At most `limit` at a time.
+   */
   run(now: Millis, limit = 100_000): number {
+    const { due } = this;
     let fired = 0;
-    while (fired < limit && this.next() <= now) {
+    while (due.length < limit && this.next() <= now) {
       const timer = this.heap[0]!;
       this.remove(timer);
+      timer.index = DUE;
+      due.push(timer);
+    }
+    for (let i = 0; i < due.length; i++) {
+      const timer = due[i]!;
+      if (timer.index !== DUE) continue;
+      timer.index = OUTSIDE;
       timer.at = NEVER;
       fired++;
       timer.fire(now);
     }
+    due.length = 0;
     return fired;
   }
 
@@ -84,7 +101,7 @@ export class Timers {
       this.up(last);
       this.down(last);
     }
-    timer.index = -1;
+    timer.index = OUTSIDE;
     timer.key = NEVER;
   }
 

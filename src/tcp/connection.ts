@@ -24,7 +24,7 @@ import {
 import { DELAYED_ACK, Receiver } from './receive.js';
 import { Sender, type SegmentSink } from './send.js';
 import { nextState, peerClosed, type TcpEvent } from './state.js';
-import { DISCARD_WAIT, expire } from './timers.js';
+import { DISCARD_WAIT, expire, RING_IDLE } from './timers.js';
 import {
   ACK,
   SYN,
@@ -79,6 +79,8 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   /** Delayed acknowledgment; TIME-WAIT or FIN-WAIT-2. */
   ackAt: Millis = NEVER;
   waitAt: Millis = NEVER;
+  /** When to look whether the send ring's memory is idle. */
+  idleAt: Millis = NEVER;
   private scheduled: Millis = NEVER;
   readonly emitter: Emitter;
 
@@ -276,11 +278,13 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
       options.timestamps && options.tsecr !== 0 ? (tsNow(this.settings, now) - options.tsecr) | 0 : -1;
     const news = acknowledge(snd, segment.ack, length, same, options, echoAge, this.counters, now);
     this.news |= news & NEWS_ACKED;
+    if (this.ring.slack) this.idleAt = now + RING_IDLE;
     if ((news & NEWS_FIN_ACKED) !== 0) this.finAcknowledged(now);
   }
 
   enterTimeWait(now: Millis): void {
     this.snd.timerAt = NEVER;
+    this.ring.free();
     this.waitAt = now + (this.settings.timeWait ?? 60_000);
   }
 
@@ -329,6 +333,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   private forgetTimers(): void {
     this.ackAt = NEVER;
     this.waitAt = NEVER;
+    this.idleAt = NEVER;
     this.snd.timerAt = NEVER;
     this.reschedule();
   }
@@ -367,7 +372,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   private reschedule(): void {
-    const at = Math.min(this.snd.timerAt, this.ackAt, this.waitAt);
+    const at = Math.min(this.snd.timerAt, this.ackAt, this.waitAt, this.idleAt);
     if (at === this.scheduled) return;
     this.scheduled = at;
     this.owner.schedule(this, at);

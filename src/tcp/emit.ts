@@ -81,7 +81,7 @@ export class Emitter {
     out.seq = snd.iss;
     out.ack = answer ? rcv.nxt : (0 as Seq);
     out.flags = flags;
-    out.window = rcv.synWindow();
+    out.window = answer ? rcv.promise() : rcv.synWindow();
     const options = {
       mss: settings.mss,
       sackPermitted,

@@ -151,13 +151,18 @@ function checkSequence(c: TcpConnection, segment: SegmentIn, now: Millis): boole
       return false;
     }
     // Simultaneous open: the peer's SYN again, with the acknowledgment of ours.
+    // Its window is not scaled, as all of a SYN's.
     segment.seq = rcv.nxt;
     segment.flags &= ~SYN;
+    segment.window >>= c.snd.scale;
   }
   const timestamped = c.timestamps && options.timestamps && !reset;
   if (timestamped && rcv.tooOld(options.tsval, now)) {
     c.counters.droppedOldTimestamp++;
-    answerUnacceptable(c, segment, now);
+    // An acknowledgment that was overtaken by a later one says nothing and needs no answer.
+    const overtaken =
+      segment.seq === rcv.nxt && sequenceLength(segment) === 0 && seqLe(segment.ack, c.snd.una);
+    if (!overtaken) answerUnacceptable(c, segment, now);
     return false;
   }
   if (!rcv.acceptable(segment.seq, sequenceLength(segment)) && !closedWindowAck(c, segment)) {
@@ -287,8 +292,10 @@ function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
     appendText(c, segment, offset, length);
     return;
   }
-  c.counters.outOfOrder++;
-  if (rcv.store(start, segment.block, offset, length) < length) c.counters.droppedOutOfOrderLimit++;
+  const kept = rcv.store(start, segment.block, offset, length);
+  if (kept > 0) c.counters.outOfOrder++;
+  else if (rcv.dsackFrom !== rcv.dsackTo) c.counters.duplicates++;
+  else c.counters.droppedOutOfOrderLimit++;
   // RFC 5681 section 4.2: a duplicate acknowledgment at once, one for each, for the peer counts them.
   c.emitAck(now);
 }

@@ -34,6 +34,8 @@ export class Receiver {
   nxt = 0 as Seq;
   /** The right edge that was advertised; never moves back. */
   edge = 0 as Seq;
+  /** What our SYN promised. */
+  private synPromise = 0;
   /** Our shift count: 0 until negotiated. */
   scale = 0;
   /** Largest segment seen, bounded by our MSS: two of them are acknowledged at once. */
@@ -73,7 +75,8 @@ export class Receiver {
 
   /** The window of a SYN, which is never scaled; it promises that much behind the SYN. */
   synWindow(): number {
-    return Math.min(this.cap, this.limit, 65535);
+    this.synPromise = Math.min(this.cap, this.limit, 65535);
+    return this.synPromise;
   }
 
   /** The peer's SYN came, to be answered with `synWindow`. */
@@ -81,8 +84,16 @@ export class Receiver {
     this.irs = irs;
     this.nxt = ((irs + 1) >>> 0) as Seq;
     this.lastAck = this.nxt;
-    this.edge = ((this.nxt + this.synWindow()) >>> 0) as Seq;
+    this.edge = ((this.nxt + this.synPromise) >>> 0) as Seq;
     this.tsRecentAt = now;
+  }
+
+  /** A SYN-ACK leaves: returns its window field. */
+  promise(): number {
+    const window = this.synWindow();
+    const edge = ((this.nxt + window) >>> 0) as Seq;
+    if (seqGt(edge, this.edge)) this.edge = edge;
+    return window;
   }
 
   /** RCV.WND: what may still come, bytes. */
@@ -90,8 +101,13 @@ export class Receiver {
     return seqDiff(this.edge, this.nxt);
   }
 
+  /** The most the window may be now: what the field can say counts too. */
+  private get most(): number {
+    return Math.min(this.cap, this.limit, 65535 * 2 ** this.scale);
+  }
+
   private get free(): number {
-    return Math.max(Math.min(this.cap, this.limit) - this.queue.bytes, 0);
+    return Math.max(this.most - this.queue.bytes, 0);
   }
 
   /** The window field of the segment that is about to leave; moves the right edge when that is worth it. */
@@ -101,7 +117,7 @@ export class Receiver {
     let left = this.window;
     const free = this.free & -unit;
     // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2).
-    if (free - left >= Math.min(Math.min(this.cap, this.limit) >> 1, this.ownMss)) left = free;
+    if (free > left && free - left >= Math.min(this.most >> 1, this.ownMss)) left = free;
     let field = left >>> scale;
     // Rounding down would move the edge back a little, rounding up forward; up, but not without bound.
     if ((left & (unit - 1)) !== 0 && this.queue.bytes + left <= this.cap + (this.cap >> 4)) field++;
@@ -113,11 +129,11 @@ export class Receiver {
 
   /** The application took bytes: is it time to tell the peer? From a nearly closed window two segments are enough. */
   updateDue(): boolean {
-    const cap = Math.min(this.cap, this.limit);
-    const left = this.window;
-    const gain = this.free - left;
+    const { most, window } = this;
+    const gain = this.free - window;
+    if (gain <= 0) return false;
     const two = 2 * this.ownMss;
-    return gain >= cap >> 2 || (left < two && gain >= Math.min(two, cap >> 1) && gain > 0);
+    return gain >= most >> 2 || (window < two && gain >= Math.min(two, most >> 1));
   }
 
   /** RFC 9293 section 3.10.7.4, first check: the acceptability test. `length`: in sequence space, SYN and FIN included. */

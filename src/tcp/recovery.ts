@@ -32,7 +32,7 @@ export class Recovery {
   start(una: Seq, mss: number, sack: boolean): void {
     this.mss = mss;
     this.sack = sack;
-    this.recover = una;
+    this.recover = ((una - 1) >>> 0) as Seq;
     this.rxt = una;
     this.lost = una;
   }
@@ -84,8 +84,9 @@ export class Recovery {
   /** SACK or duplicates came: must fast recovery begin? */
   mustEnter(una: Seq, nxt: Seq): boolean {
     if (this.mode !== OPEN || una === nxt) return false;
-    // RFC 6582 section 3.2 step 2: not again for what was out at the last timeout or recovery.
-    if (seqLt(una, this.recover)) return false;
+    // RFC 6582 section 3.2 step 2: not again for what was out at the last timeout or recovery; duplicates of what is
+    // sent again look like loss exactly there, but not with SACK.
+    if (seqLt(una, this.recover) || (!this.sack && una === this.recover)) return false;
     if (this.duplicates >= DUP_THRESHOLD) return true;
     return this.sack && seqGt(this.board.lostBelow(this.mss, una), una);
   }
@@ -148,6 +149,7 @@ export class Recovery {
     this.urgent = false;
     this.rxt = una;
     this.lost = una;
-    if (seqLt(this.recover, una)) this.recover = una;
+    // Not left behind by 2^31.
+    if (seqLt(this.recover, una)) this.recover = ((una - 1) >>> 0) as Seq;
   }
 }

@@ -221,7 +221,8 @@ export class Sender {
       this.tries = 0;
       this.timerAt = now + this.rtt.timeout();
     }
-    if (!this.timing) {
+    // During recovery an acknowledgment waits for what was lost, which is no round trip.
+    if (!this.timing && this.recovery.mode === OPEN) {
       this.timing = true;
       this.timedSeq = this.nxt;
       this.timedAt = now;

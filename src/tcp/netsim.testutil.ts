@@ -1,0 +1,438 @@
+/**
+ * Two TCP connections over a channel with seeded loss, reordering, duplication, delay, jitter and bandwidth, on virtual
+ * time. Every segment becomes bytes and is parsed again; every invariant of the wire is checked as it passes.
+ */
+import { BlockPool, plainMemory, seq, seqDiff, seqGt, seqLe, type Block, type Seq } from '../core/index.js';
+import {
+  ACK,
+  createTcpCounters,
+  FIN,
+  MIN_HEADER,
+  PSH,
+  readSegment,
+  RST,
+  SYN,
+  TcpConnection,
+  type SegmentIn,
+  type SegmentOut,
+  type TcpCounters,
+  type TcpEnd,
+  type TcpOwner,
+  type TcpSettings,
+} from './index.js';
+
+/** A seeded generator (mulberry32), 0 to 1. */
+export function seeded(seed: number): () => number {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) >>> 0;
+    let t = a;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 0x100000000;
+  };
+}
+
+const TABLE = new Uint8Array(65_521);
+{
+  const random = seeded(7);
+  for (let i = 0; i < TABLE.length; i++) TABLE[i] = random() * 256;
+}
+
+/** The byte at a stream offset of every test stream. */
+export function patternAt(offset: number): number {
+  return TABLE[offset % TABLE.length]!;
+}
+
+/** Channel in one direction. Probabilities 0 to 1, times in ms, `rate` in bytes per ms (Infinity: none). */
+export interface ChannelSettings {
+  readonly loss: number;
+  readonly duplicate: number;
+  readonly reorder: number;
+  /** How much later a reordered packet comes. */
+  readonly reorderBy: number;
+  readonly delay: number;
+  readonly jitter: number;
+  readonly rate: number;
+  /** Bytes that may wait for the rate. */
+  readonly queue: number;
+}
+
+const CLEAR: ChannelSettings = {
+  loss: 0,
+  duplicate: 0,
+  reorder: 0,
+  reorderBy: 5,
+  delay: 1,
+  jitter: 0,
+  rate: Number.POSITIVE_INFINITY,
+  queue: 256 * 1024,
+};
+
+export interface EndSettings {
+  readonly iss?: number;
+  readonly tcp?: Partial<TcpSettings>;
+  /** Bytes the application will send before FIN; infinite never ends. */
+  readonly send?: number;
+  /** The application takes at most so many bytes per ms; default all at once. */
+  readonly readRate?: number;
+  /** Bytes given to `output` at once. */
+  readonly budget?: number;
+}
+
+interface Event {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+const HEADER_AND_OPTIONS = 60;
+
+/** One side: an application that sends a pattern and checks the pattern that it gets. */
+export class End implements TcpOwner {
+  readonly connection: TcpConnection;
+  readonly counters: TcpCounters = createTcpCounters();
+  peer!: End;
+  readonly channel: ChannelSettings;
+  readonly name: string;
+  private readonly sim: NetSim;
+  private readonly settings: EndSettings;
+  private readonly segment: SegmentIn;
+  private block: Block | undefined;
+  private used = 0;
+  private timer = 0;
+  private pacing = 0;
+  private busyUntil = 0;
+  private readPending = false;
+  established_ = false;
+  fin = false;
+  end: TcpEnd | undefined;
+  sent = 0;
+  got = 0;
+  /** What the peer allowed, for the checks. */
+  private seenAck: Seq | undefined;
+  private edge: Seq | undefined;
+  private highest: Seq | undefined;
+  segments = 0;
+
+  constructor(sim: NetSim, name: string, settings: EndSettings, channel: Partial<ChannelSettings>) {
+    this.sim = sim;
+    this.name = name;
+    this.settings = settings;
+    this.channel = { ...CLEAR, ...channel };
+    this.connection = new TcpConnection(this, {
+      memory: plainMemory,
+      pool: sim.pool,
+      mss: 1460,
+      iss: seq(settings.iss ?? 1000),
+      timeWait: 1000,
+      counters: this.counters,
+      ...settings.tcp,
+    });
+    const block = sim.pool.take();
+    this.segment = {
+      block,
+      header: 0,
+      data: 0,
+      length: 0,
+      seq: seq(0),
+      ack: seq(0),
+      flags: 0,
+      window: 0,
+      ecn: 0,
+    };
+    block.release();
+  }
+
+  transmit(_c: unknown, out: SegmentOut): void {
+    this.check(out);
+    const step = out.gsoSize > 0 && this.sim.splitGso ? out.gsoSize : Math.max(out.payloadLength, 1);
+    for (let done = 0; done === 0 || done < out.payloadLength; done += step) {
+      const n = Math.min(step, out.payloadLength - done);
+      const last = done + n >= out.payloadLength;
+      this.carry(this.serialize(out, done, n, last ? out.flags : out.flags & ~(FIN | PSH)));
+    }
+  }
+
+  established(): void {
+    this.established_ = true;
+    this.fill();
+  }
+
+  received(): void {
+    this.read();
+  }
+
+  receivedFin(): void {
+    if (this.fin) throw new Error(`${this.name}: second FIN`);
+    this.fin = true;
+  }
+
+  acknowledged(): void {
+    this.fill();
+  }
+
+  closed(_c: unknown, end: TcpEnd): void {
+    if (this.end !== undefined) throw new Error(`${this.name}: closed twice`);
+    this.end = end;
+    this.timer++;
+    this.block?.release();
+    this.block = undefined;
+  }
+
+  schedule(_c: unknown, at: number): void {
+    const id = ++this.timer;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.sim.at(Math.max(at, this.sim.now), () => {
+      if (id !== this.timer) return;
+      this.connection.onTimer(this.sim.now);
+      this.output();
+    });
+  }
+
+  /** The application's turn to write, then TCP's to send. */
+  fill(): void {
+    const { ring } = this.connection;
+    const total = this.settings.send ?? 0;
+    while (this.sent < total && ring.room > 0 && this.end === undefined) {
+      const n = Math.min(total - this.sent, ring.room, 64 * 1024, TABLE.length - (this.sent % TABLE.length));
+      const wrote = ring.write(TABLE.subarray(this.sent % TABLE.length, (this.sent % TABLE.length) + n));
+      this.sent += wrote;
+      if (wrote === 0) break;
+    }
+    this.connection.wrote(this.sim.now);
+    if (this.sent >= total && total !== Number.POSITIVE_INFINITY) this.connection.close(this.sim.now);
+  }
+
+  output(): void {
+    const more = this.connection.output(this.sim.now, this.settings.budget ?? 1e9);
+    if (more && this.pacing === 0) {
+      this.pacing = 1;
+      this.sim.at(this.sim.now, () => {
+        this.pacing = 0;
+        this.output();
+      });
+    }
+  }
+
+  private read(): void {
+    const { received } = this.connection;
+    const { readRate } = this.settings;
+    if (readRate === undefined) {
+      this.take(received.bytes);
+      return;
+    }
+    if (this.readPending) return;
+    this.readPending = true;
+    this.sim.at(this.sim.now + 1, () => {
+      this.readPending = false;
+      this.take(Math.min(readRate, received.bytes));
+      if (received.bytes > 0) this.read();
+      this.output();
+    });
+  }
+
+  private take(n: number): void {
+    const { received } = this.connection;
+    let left = n;
+    for (let i = 0; i < received.count && left > 0; i++) {
+      const view = received.viewAt(i);
+      const m = Math.min(view.length, left);
+      const at = this.got % TABLE.length;
+      if (at + m <= TABLE.length && Buffer.compare(view.subarray(0, m), TABLE.subarray(at, at + m)) === 0) {
+        this.got += m;
+      } else {
+        for (let j = 0; j < m; j++, this.got++)
+          if (view[j] !== patternAt(this.got)) throw new Error(`${this.name}: wrong byte at ${this.got}`);
+      }
+      left -= m;
+    }
+    received.consume(n);
+    this.connection.consumed(n, this.sim.now);
+  }
+
+  private serialize(out: SegmentOut, from: number, length: number, flags: number): Uint8Array {
+    const header = MIN_HEADER + out.optionsLength;
+    const packet = new Uint8Array(header + length);
+    const view = new DataView(packet.buffer);
+    view.setUint32(4, out.seq + from);
+    view.setUint32(8, out.ack);
+    view.setUint8(12, (header / 4) << 4);
+    view.setUint8(13, flags);
+    view.setUint16(14, out.window);
+    packet.set(out.options.subarray(0, out.optionsLength), MIN_HEADER);
+    const { ring } = this.connection;
+    const at = out.payloadOffset + from;
+    const first = Math.min(length, ring.contiguous(at));
+    if (length > 0) {
+      packet.set(ring.region.bytes.subarray(ring.offset(at), ring.offset(at) + first), header);
+      packet.set(ring.region.bytes.subarray(0, length - first), header + first);
+    }
+    return packet;
+  }
+
+  private carry(packet: Uint8Array): void {
+    const { sim, channel } = this;
+    this.segments++;
+    sim.packets++;
+    if (sim.random() < channel.loss || sim.dropFilter?.(this, packet) === true) return;
+    const copies = sim.random() < channel.duplicate ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      const start = Math.max(this.busyUntil, sim.now);
+      if ((start - sim.now) * channel.rate > channel.queue) return;
+      this.busyUntil = start + (packet.length + HEADER_AND_OPTIONS) / channel.rate;
+      const late = sim.random() < channel.reorder ? channel.reorderBy : 0;
+      const { peer } = this;
+      sim.at(this.busyUntil + channel.delay + channel.jitter * sim.random() + late, () =>
+        peer.arrive(packet),
+      );
+    }
+  }
+
+  /** A packet lands in a block with others, as a batch does. */
+  arrive(packet: Uint8Array): void {
+    if (this.end !== undefined) return;
+    if (this.block === undefined || this.used + packet.length > this.block.region.bytes.length) {
+      this.block?.release();
+      this.block = this.sim.pool.take();
+      this.used = 0;
+    }
+    this.block.region.bytes.set(packet, this.used);
+    if (!readSegment(this.segment, this.block, this.used, packet.length, 0)) throw new Error('bad packet');
+    this.used += packet.length;
+    const { segment, connection } = this;
+    this.noteWindow(segment);
+    if (connection.state === 'CLOSED' && (segment.flags & (SYN | ACK)) === SYN && !connection.lingering) {
+      connection.listen(segment, this.sim.now);
+      connection.accept(this.sim.now);
+    } else {
+      connection.input(segment, this.sim.now);
+    }
+    this.output();
+  }
+
+  private noteWindow(segment: SegmentIn): void {
+    if ((segment.flags & ACK) === 0 || (segment.flags & RST) !== 0) return;
+    const scale = (segment.flags & SYN) === 0 ? this.connection.snd.scale : 0;
+    const edge = seq(segment.ack + segment.window * 2 ** scale);
+    if (this.edge === undefined || seqGt(edge, this.edge)) this.edge = edge;
+  }
+
+  /** Properties of everything that leaves. */
+  private check(out: SegmentOut): void {
+    if ((out.flags & RST) !== 0) return;
+    const { rcv, snd } = this.connection;
+    if ((out.flags & ACK) !== 0) {
+      if (out.ack !== rcv.nxt) throw new Error(`${this.name}: acknowledges what it has not got`);
+      if (this.seenAck !== undefined && seqDiff(out.ack, this.seenAck) < 0) throw new Error('ACK moved back');
+      this.seenAck = out.ack;
+      const got = this.got + this.connection.received.bytes + (this.fin || rcv.finDue ? 1 : 0);
+      if (
+        this.end === undefined &&
+        seqDiff(out.ack, rcv.irs) - 1 !== (got + (rcv.finDue && !this.fin ? 0 : 0)) % 2 ** 32
+      )
+        this.sim.notes.add('ack-mismatch');
+    }
+    if (out.payloadLength > 0) {
+      const end = seq(out.seq + out.payloadLength);
+      const allowed = this.edge ?? snd.iss;
+      const probe = out.payloadLength === 1 && snd.probed;
+      if (!probe && !seqLe(end, allowed))
+        throw new Error(`${this.name}: beyond the window by ${seqDiff(end, allowed)}`);
+      if (out.gsoSize === 0 && out.payloadLength + out.optionsLength > snd.mss + 12)
+        throw new Error(`${this.name}: segment longer than the MSS`);
+      if (this.highest === undefined || seqGt(end, this.highest)) this.highest = end;
+    }
+  }
+}
+
+export interface SimSettings {
+  readonly seed?: number;
+  readonly client?: EndSettings;
+  readonly server?: EndSettings;
+  /** Both directions, or each. */
+  readonly channel?: Partial<ChannelSettings>;
+  readonly down?: Partial<ChannelSettings>;
+  /** Super-segments are cut up on the way, as a link without offloads does. Default true. */
+  readonly splitGso?: boolean;
+  readonly pool?: BlockPool;
+}
+
+export class NetSim {
+  now = 0;
+  packets = 0;
+  readonly notes = new Set<string>();
+  readonly pool: BlockPool;
+  readonly random: () => number;
+  readonly splitGso: boolean;
+  readonly client: End;
+  readonly server: End;
+  /** Drops what it says. */
+  dropFilter: ((from: End, packet: Uint8Array) => boolean) | undefined;
+  private readonly heap: Event[] = [];
+  private order = 0;
+
+  constructor(settings: SimSettings = {}) {
+    this.pool = settings.pool ?? new BlockPool(plainMemory);
+    this.random = seeded(settings.seed ?? 1);
+    this.splitGso = settings.splitGso ?? true;
+    const up = settings.channel ?? {};
+    this.client = new End(this, 'client', settings.client ?? {}, up);
+    this.server = new End(this, 'server', { iss: 5000, ...settings.server }, settings.down ?? up);
+    this.client.peer = this.server;
+    this.server.peer = this.client;
+  }
+
+  at(at: number, run: () => void): void {
+    const { heap } = this;
+    const event: Event = { at, order: this.order++, run };
+    let i = heap.length;
+    heap.push(event);
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      if (!before(event, heap[up]!)) break;
+      heap[i] = heap[up]!;
+      i = up;
+    }
+    heap[i] = event;
+  }
+
+  /** Runs until both ends are closed, nothing is left to do, or `until` (ms). Returns the time. */
+  run(until = 3_600_000): number {
+    this.client.connection.connect(this.now);
+    return this.continue(until);
+  }
+
+  continue(until: number): number {
+    for (let steps = 0; this.heap.length > 0 && this.heap[0]!.at <= until; steps++) {
+      if (this.client.end !== undefined && this.server.end !== undefined) break;
+      if (steps > 20_000_000) throw new Error('it never ends');
+      const event = this.pop();
+      this.now = Math.max(this.now, event.at);
+      event.run();
+    }
+    return this.now;
+  }
+
+  private pop(): Event {
+    const { heap } = this;
+    const top = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length === 0) return top;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
+      if (!before(heap[child]!, last)) break;
+      heap[i] = heap[child]!;
+      i = child;
+    }
+    heap[i] = last;
+    return top;
+  }
+}
+
+function before(a: Event, b: Event): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
