@@ -12,12 +12,12 @@ export interface Holder {
 const LISTENS = 0x10000;
 
 /**
- * The process that listens at `socketPath`, undefined when /proc does not tell. A socket of netproxy is bound under the
- * hidden name that `bindHidden` gave it.
+ * The process that listens at `socketPath`, undefined when /proc does not tell. A socket of netproxy is bound under a
+ * hidden name (see unix-path.ts); `own` is the caller's, which does not count.
  */
-export async function unixHolder(socketPath: string): Promise<Holder | undefined> {
+export async function unixHolder(socketPath: string, own = ''): Promise<Holder | undefined> {
   try {
-    const inodes = listeningInodes(await readFile('/proc/net/unix', 'latin1'), socketPath);
+    const inodes = listeningInodes(await readFile('/proc/net/unix', 'latin1'), socketPath, own);
     return inodes.size === 0 ? undefined : await findOwner(inodes);
   } catch {
     return undefined;
@@ -29,15 +29,15 @@ export function describeHolder(holder: Holder | undefined): string {
   return holder === undefined ? '' : ` (${holder.name}, pid ${holder.pid})`;
 }
 
-/** Inodes of the listening sockets with that name in the text of /proc/net/unix. */
-export function listeningInodes(text: string, socketPath: string): Set<string> {
+/** Inodes of the listening sockets with that name in the text of /proc/net/unix; not the one named `own`. */
+export function listeningInodes(text: string, socketPath: string, own = ''): Set<string> {
   const hidden = path.join(path.dirname(socketPath), `.${path.basename(socketPath)}.`);
   const inodes = new Set<string>();
   for (const line of text.split('\n').slice(1)) {
     const match = /^\S+ \S+ \S+ (\S+) \S+ \S+ +(\d+) (.+)$/.exec(line);
     if (match === null) continue;
     const [, flags = '', inode = '', name = ''] = match;
-    if ((Number.parseInt(flags, 16) & LISTENS) === 0) continue;
+    if ((Number.parseInt(flags, 16) & LISTENS) === 0 || name === own) continue;
     const isHidden = name.startsWith(hidden) && /^[0-9a-f]{6}$/.test(name.slice(hidden.length));
     if (name === socketPath || isHidden) inodes.add(inode);
   }

@@ -32,14 +32,16 @@ export async function listenUnix(server: Server, socketPath: string): Promise<Bo
   checkPath(socketPath);
   const file = path.resolve(socketPath);
   const directory = path.dirname(file);
-  const hiddenName = `.${path.basename(file)}.${randomBytes(3).toString('hex')}`;
-  const hidden = path.join(directory, hiddenName);
+  const random = randomBytes(3).toString('hex');
+  let hidden = path.join(directory, `.${path.basename(file)}.${random}`);
   // A path that has no room for the longer name is reached through its directory's descriptor (Linux only).
   const tooLong = Buffer.byteLength(hidden) > UNIX_PATH_MAX;
+  if (tooLong) hidden = path.join(directory, `.${random}`);
   let descriptor: number | undefined;
   try {
-    if (tooLong) descriptor = fs.openSync(directory, fs.constants.O_DIRECTORY);
-    await bindHidden(server, tooLong ? `/proc/self/fd/${descriptor ?? 0}/${hiddenName}` : hidden);
+    // libuv calls a missing directory EACCES; this one says ENOENT.
+    descriptor = fs.openSync(directory, fs.constants.O_DIRECTORY);
+    await bindHidden(server, tooLong ? `/proc/self/fd/${descriptor}/.${random}` : hidden);
     fs.chmodSync(hidden, 0o600);
     await publishPath(hidden, file);
     const { dev, ino, birthtimeMs } = fs.lstatSync(file);
@@ -91,7 +93,7 @@ async function publishPath(hidden: string, file: string): Promise<void> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt === ATTEMPTS) throw error;
     }
-    await reclaim(file);
+    await reclaim(file, hidden);
   }
 }
 
@@ -108,8 +110,8 @@ function linkOrRename(from: string, to: string): void {
   }
 }
 
-/** Deletes a dead socket of ours, or rejects saying who is in the way. */
-async function reclaim(file: string): Promise<void> {
+/** Deletes a dead socket of ours, or rejects saying who is in the way. `own`: the name of the socket that wants the place. */
+async function reclaim(file: string, own: string): Promise<void> {
   const before = fs.lstatSync(file, { throwIfNoEntry: false });
   if (before === undefined) return;
   if (!before.isSocket()) {
@@ -118,7 +120,7 @@ async function reclaim(file: string): Promise<void> {
   const answer = await probe(file);
   if (answer === 'ENOENT') return;
   if (answer !== 'ECONNREFUSED') {
-    const holder = describeHolder(await unixHolder(file));
+    const holder = describeHolder(await unixHolder(file, own));
     throw taken(
       file,
       `a live process listens there${holder}`,
