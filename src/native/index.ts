@@ -2,3 +2,4 @@
 export * from './addon.js';
 export * from './constants.js';
 export { loadNative, type NativeResult } from './loader.js';
+export { Hub } from './hub.js';
