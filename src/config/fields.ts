@@ -1,0 +1,121 @@
+/**
+ * The leaves of the configuration: each checks one value by the function that will use it, and says in words what is
+ * allowed. A message given to zod here is that sentence; `errors.ts` puts file, key and value before it.
+ */
+import * as z from 'zod';
+import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
+import { parsePublish } from '../forwarder/index.js';
+import { parseFaults, parseLinkSpec } from '../link/index.js';
+import { parseRule } from '../policy/index.js';
+
+/** A whole number within limits, both included. */
+export function whole(unit: string, min: number, max: number): z.ZodInt {
+  const allowed = `a whole number${unit === '' ? '' : ` of ${unit}`}, ${group(min)} to ${group(max)}`;
+  return z.int({ error: allowed }).min(min, { error: allowed }).max(max, { error: allowed });
+}
+
+function group(value: number): string {
+  return value.toString().replaceAll(/\B(?=(\d{3})+$)/g, ',');
+}
+
+/** One of some words. */
+export function oneOf<const T extends readonly string[]>(...words: T) {
+  return z.literal(words, { error: words.join(', ') });
+}
+
+/** A text that a predicate accepts. */
+export function matching(allowed: string, fits: (text: string) => boolean): z.ZodString {
+  return z.string({ error: allowed }).refine(fits, { error: allowed });
+}
+
+/** A text that a parser of another part accepts; what that one says about it is kept. */
+export function parsedBy(allowed: string, parse: (text: string) => unknown): z.ZodString {
+  return z.string({ error: allowed }).superRefine((text, context) => {
+    try {
+      parse(text);
+    } catch (error) {
+      if (!(error instanceof NetproxyError)) throw error;
+      const { message, remedy } = error;
+      context.addIssue({ code: 'custom', message, params: { allowed: remedy ?? allowed }, input: text });
+    }
+  });
+}
+
+export const ipv4 = matching('an IPv4 address such as 192.168.127.2', (text) => parseIpv4(text) !== undefined);
+
+export const subnet = matching('an IPv4 network of /8 to /29 such as 192.168.127.0/24', (text) => {
+  const cidr = text.includes('/') ? parseCidr(text) : undefined;
+  return cidr !== undefined && cidr.prefix >= 8 && cidr.prefix <= 29;
+});
+
+export const mac = matching('a unicast MAC address such as 5a:94:ef:e4:0c:ee', (text) => {
+  const parsed = parseMac(text);
+  return parsed !== undefined && !isGroupMac(parsed);
+});
+
+const HOST_ALIAS = 'on, off, or an IPv4 address of the subnet';
+export const hostAlias = z.union(
+  [
+    z.boolean(),
+    z.literal(['on', 'off']),
+    z.string().refine((text) => parseIpv4(text) !== undefined, { error: HOST_ALIAS }),
+  ],
+  { error: HOST_ALIAS },
+);
+
+/** A guest's name as rules and published ports can say it. */
+export const guestName = matching('a name of letters, digits, "_", "." and "-"', (text) => /^[\w.-]{1,64}$/.test(text));
+
+/** A DNS name; labels of 1 to 63 bytes, 253 in all (RFC 1035 section 2.3.4). */
+export const dnsName = matching('a DNS name such as build.example', (text) => {
+  const name = text.replace(/\.$/, '');
+  return name.length <= 253 && name.split('.').every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
+});
+
+/** `IP` or `IP#PORT` (or IPv6 of the same forms). */
+export const dnsServer = matching('a DNS server as IP or IP#PORT, such as 10.0.0.53 or 127.0.0.1#5353', (text) => {
+  const match = /^([^#]+)(?:#(\d{1,5}))?$/.exec(text);
+  if (match === null) return false;
+  const port = match[2] === undefined ? 53 : Number(match[2]);
+  const ip = match[1] ?? '';
+  const isIpv6 = ip.includes(':') && /^[0-9a-fA-F:.]+$/.test(ip);
+  return (parseIpv4(ip) !== undefined || isIpv6) && port >= 1 && port <= 65_535;
+});
+
+/** A rule with its action before it: `allow tcp:10.0.0.0/8:443`. */
+export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny host"', (text) => {
+  const match = /^(allow|deny)\s+(\S.*)$/.exec(text);
+  if (match === null) {
+    throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" does not begin with "allow " or "deny "`);
+  }
+  return parseRule(match[1] as 'allow' | 'deny', match[2]!);
+});
+
+export const publish = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
+
+export const faults = parsedBy('faults such as loss=2%,delay=20ms', parseFaults);
+
+/** The address of a listener (or of a peer to dial) of one kind of link. */
+export function linkAddress(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock'): z.ZodString {
+  const allowed = kind === 'vsock' ? 'a vsock address such as 1024 or 3:1024' : 'an address such as unix:/run/vm.sock';
+  return parsedBy(allowed, (text) => parseLinkSpec(text, kind));
+}
+
+/** Where the control API listens: over TCP it would need a token, so a unix socket it is. */
+export const controlAddress = parsedBy('a unix socket such as unix:/run/netproxy.sock', (text) => {
+  const { mode, address } = parseLinkSpec(text, 'connect');
+  if (mode === 'listen' && address.transport === 'unix') return address;
+  throw new NetproxyError('ERR_NETPROXY_CONFIG', `the control API listens on a unix socket, not on "${text}"`, {
+    remedy: 'unix:/PATH or /PATH',
+  });
+});
+
+/** Interface names: 1 to 15 bytes, no slash, no white space (dev_valid_name of Linux). */
+export const interfaceName = matching('an interface name of 1 to 15 characters', (text) => {
+  return /^[^\s/:]{1,15}$/.test(text) && text !== '.' && text !== '..' && Buffer.byteLength(text) <= 15;
+});
+
+export const path = matching('a path', (text) => text !== '' && !text.includes('\0'));
+
+/** A descriptor that the parent left open; 0 to 2 are the standard streams. */
+export const descriptor = whole('a descriptor', 0, 1_000_000);

@@ -1,0 +1,72 @@
+/** Reads a configuration file: YAML 1.2, of which JSON is a part. */
+import { readFileSync, statSync } from 'node:fs';
+import { LineCounter, type Document, isMap, isNode, isPair, parseDocument } from 'yaml';
+import { NetproxyError } from '../core/index.js';
+import { configError } from './errors.js';
+import { type Config, configSchema } from './schema.js';
+
+/** A file longer than this is no configuration, bytes. */
+export const MAX_CONFIG_SIZE = 1 << 20;
+/** Aliases that a file may resolve in all: a few lines must not become gigabytes. */
+const MAX_ALIASES = 100;
+
+const REASON: Readonly<Record<string, string>> = {
+  ENOENT: 'it does not exist',
+  EACCES: 'permission denied',
+  EISDIR: 'it is a directory',
+};
+
+/** Reads and checks a file; throws ERR_NETPROXY_CONFIG that names file, line, key, value and what is allowed. */
+export function loadConfig(file: string): Config {
+  let text: string;
+  try {
+    if (statSync(file).size > MAX_CONFIG_SIZE) {
+      throw new NetproxyError('ERR_NETPROXY_CONFIG', `${file} is longer than ${MAX_CONFIG_SIZE} bytes`);
+    }
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof NetproxyError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new NetproxyError('ERR_NETPROXY_CONFIG', `cannot read the configuration ${file}: ${REASON[code ?? ''] ?? message}`, {
+      cause: error,
+      ...(code === undefined ? {} : { errno: code }),
+    });
+  }
+  return parseConfig(text, file);
+}
+
+/** Checks the text of a configuration; `file` is for messages. */
+export function parseConfig(text: string, file: string): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true });
+  const [fault] = document.errors;
+  if (fault !== undefined) {
+    throw syntaxError(file, fault.message, lines.linePos(fault.pos[0]).line, fault);
+  }
+  let data: unknown;
+  try {
+    data = document.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (error) {
+    throw syntaxError(file, (error as Error).message, undefined, error);
+  }
+  const result = configSchema.safeParse(data);
+  if (result.success) return result.data;
+  throw configError(file, result.error.issues, data, (path) => lineOf(document, lines, path));
+}
+
+function syntaxError(file: string, why: string, line: number | undefined, cause: unknown): NetproxyError {
+  const where = line === undefined ? file : `${file}:${line}`;
+  return new NetproxyError('ERR_NETPROXY_CONFIG', `${where}: neither YAML nor JSON: ${why}`, { cause });
+}
+
+/** The line of a key, or of the nearest one around it that exists. */
+function lineOf(document: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined {
+  for (let depth = path.length; depth > 0; depth--) {
+    const key = path[depth - 1];
+    const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
+    const pair = isMap(parent) ? parent.items.find((item) => isPair(item) && String(item.key) === String(key)) : undefined;
+    const node = pair === undefined ? document.getIn(path.slice(0, depth), true) : pair.key;
+    if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
+  }
+  return undefined;
+}

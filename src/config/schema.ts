@@ -1,0 +1,152 @@
+/** The configuration file, version 1. Everything that the command line can say, and some more; unknown keys are refused. */
+import * as z from 'zod';
+import * as field from './fields.js';
+
+/** An object that refuses unknown keys and then lists the known ones. */
+function section<const T extends z.core.$ZodLooseShape>(shape: T) {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : `keys and values: ${Object.keys(shape).join(', ')}`,
+  });
+}
+
+function list<T extends z.ZodType>(item: T) {
+  return z.array(item, { error: 'a list' });
+}
+
+const yesNo = z.boolean({ error: 'true or false' });
+
+/** What can be said about the guest of one link. */
+const guestSchema = section({
+  name: field.guestName.optional().describe('Name in rules, published ports and logs. Default guest1, guest2, …'),
+  ip: field.ipv4.optional().describe('Address kept for this guest'),
+  mac: field.mac.optional().describe('The MAC address it is to have'),
+  mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet towards it'),
+  policy: list(field.rule).optional().describe('Rules for this guest alone, before the others'),
+  maxFlows: field.whole('connections', 1, 1_000_000).optional().describe('Connections it may have at once'),
+}).describe('The guest of this link');
+
+const guest = guestSchema.optional();
+
+function listenerSchema<const K extends 'qemu' | 'vpnkit' | 'connect' | 'vsock'>(kind: K, description: string) {
+  return section({
+    kind: z.literal(kind),
+    address: field.linkAddress(kind).describe('unix:/PATH, tcp:HOST:PORT, fd:N, connect:… to dial; vsock: PORT or CID:PORT'),
+    guest,
+  }).describe(description);
+}
+
+const linkSchema = z.discriminatedUnion(
+  'kind',
+  [
+    listenerSchema('qemu', "QEMU's stream netdev: u32 big-endian lengths"),
+    listenerSchema('vpnkit', 'The vpnkit protocol (VMN3T)'),
+    listenerSchema('connect', 'HTTP POST /connect, then frames; other requests go to the control API'),
+    listenerSchema('vsock', 'AF_VSOCK, carrying connect or vpnkit (needs the addon)'),
+    section({
+      kind: z.literal('tap'),
+      interface: field.interfaceName.describe('Name of the TAP; made when it does not exist'),
+      netns: field.path.optional().describe('Network namespace of the TAP: a name of ip netns, or a path'),
+      guest,
+    }).describe('A TAP interface (needs the addon)'),
+    section({ kind: z.literal('tap-fd'), fd: field.descriptor, guest }).describe('A TAP opened by the parent (needs the addon)'),
+    section({
+      kind: z.literal('fd'),
+      fd: field.descriptor,
+      framing: field.oneOf('qemu', 'vpnkit', 'connect'),
+      guest,
+    }).describe('A connected stream socket of the parent'),
+    section({ kind: z.literal('stdio'), guest }).describe('Frames on standard input and output'),
+  ],
+  { error: 'one of qemu, vpnkit, connect, vsock, tap, tap-fd, fd, stdio, with its keys' },
+);
+
+const dhcpSchema = section({
+  leaseSeconds: field.whole('seconds', 60, 31_536_000).optional().describe('Default 86,400'),
+  domain: field.dnsName.optional().describe("The guests' domain"),
+  search: list(field.dnsName).optional().describe('Search domains (RFC 3397)'),
+  statics: list(
+    section({ ip: field.ipv4, mac: field.mac.optional(), guest: field.guestName.optional() }).refine(
+      (entry) => (entry.mac === undefined) !== (entry.guest === undefined),
+      { error: 'ip with either mac or guest' },
+    ),
+  )
+    .optional()
+    .describe('Addresses kept by MAC or by guest name'),
+});
+
+const dnsSchema = section({
+  hosts: z
+    .record(field.dnsName, field.ipv4, { error: 'names with their IPv4 addresses' })
+    .optional()
+    .describe('More names that the gateway answers itself'),
+  deadline: field.whole('milliseconds', 100, 60_000).optional().describe('Until SERVFAIL. Default 5,000'),
+  servers: list(field.dnsServer).optional().describe("Servers instead of the system's"),
+});
+
+const policySchema = section({
+  default: field.oneOf('allow', 'deny').optional().describe('What happens where no rule fits. Default allow'),
+  rules: list(field.rule).optional().describe('"allow …" and "deny …"; the first that fits decides'),
+});
+
+const limitsSchema = section({
+  dialsPerGuest: field.whole('dials', 1, 1_000_000).optional().describe('Connections under way per guest'),
+  dialsPerDestination: field.whole('dials', 1, 1_000_000).optional().describe('Connections under way per guest and address'),
+  flowsPerGuest: field.whole('connections', 1, 1_000_000).optional().describe('Connections per guest'),
+  dialTimeout: field.whole('milliseconds', 100, 600_000).optional().describe('Until a dial is given up'),
+  udpPerGuest: field.whole('mappings', 1, 65_535).optional().describe('UDP mappings per guest'),
+  udpTotal: field.whole('mappings', 1, 1_000_000).optional().describe('UDP mappings of all guests'),
+  udpIdle: field.whole('milliseconds', 1_000, 86_400_000).optional().describe('Until a quiet mapping of one request goes'),
+  flowBuffer: field
+    .whole('bytes', 65_536, 16_777_216)
+    .refine((bytes) => (bytes & (bytes - 1)) === 0, { error: 'a power of two, 65,536 to 16,777,216 bytes' })
+    .optional()
+    .describe('Bytes a flow buffers at most, each way; a power of two. Default 1 MiB'),
+});
+
+const logSchema = section({
+  level: field.oneOf('debug', 'info', 'warn', 'error', 'silent').optional().describe('Default info'),
+  format: field.oneOf('text', 'json').optional().describe('Default text'),
+});
+
+export const configSchema = section({
+  $schema: z.string({ error: 'a URL or path of the JSON Schema' }).optional().describe('For editors'),
+  version: z.literal(1, { error: '1' }).describe('Version of this format'),
+  name: field.guestName.optional().describe('Name of the network in logs'),
+  subnet: field.subnet.optional().describe('Network of the guests. Default 192.168.127.0/24, or the next one that is free'),
+  gatewayIp: field.ipv4.optional().describe('Default: the first address of the subnet'),
+  gatewayMac: field.mac.optional().describe('Default 5a:94:ef:e4:0c:dd'),
+  guestIp: field.ipv4.optional().describe('Address of the first guest. Default: the second address of the subnet'),
+  guestMac: field.mac.optional().describe('MAC address of the first guest'),
+  hostAlias: field.hostAlias.optional().describe('Address by which guests reach the host: on, off or an address'),
+  mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet. Default 1,500; 65,520 for run'),
+  links: list(linkSchema).optional().describe('How guests attach'),
+  services: field.controlAddress.optional().describe('Unix socket of the control API'),
+  dhcp: dhcpSchema.optional(),
+  dns: dnsSchema.optional(),
+  policy: policySchema.optional(),
+  publish: list(field.publish).optional().describe("Ports of the host that lead into guests, in Docker's syntax"),
+  limits: limitsSchema.optional(),
+  log: logSchema.optional(),
+  pcap: field.path.optional().describe('Capture of all frames: .pcap or .pcapng'),
+  faults: field.faults.optional().describe('Faults on every link, e.g. loss=2%,delay=20ms'),
+  json: yesNo.optional().describe('serve: events as JSON lines on standard output'),
+  pidFile: field.path.optional().describe('serve: holds the process id while it runs'),
+  readyFd: field.descriptor.optional().describe('serve: gets one line of JSON when everything listens'),
+  exitWithParent: yesNo.optional().describe('serve: end when the parent process does'),
+});
+
+/** A configuration as it stands in a file. */
+export type Config = z.infer<typeof configSchema>;
+/** One link of a configuration. */
+export type LinkConfig = z.infer<typeof linkSchema>;
+/** What can be said about a link's guest. */
+export type GuestConfig = z.infer<typeof guestSchema>;
+
+/** The JSON Schema (draft 2020-12) of a configuration file. */
+export function configJsonSchema(): Record<string, unknown> {
+  return {
+    ...z.toJSONSchema(configSchema, { io: 'input' }),
+    title: 'netproxy configuration, version 1',
+  };
+}
