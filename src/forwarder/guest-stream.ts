@@ -12,14 +12,28 @@ const END_ERRORS: Readonly<Record<TcpEnd, { readonly errno: string; readonly tex
 };
 
 export class GuestStream extends Duplex implements TcpApplication {
-  endpoint!: TcpEndpoint;
+  private held: TcpEndpoint | undefined;
   private guestEnded = false;
   private wantsData = false;
   private pending: { chunk: Uint8Array; callback: (error?: Error | null) => void } | undefined;
   private ended = false;
+  private closeLater = false;
 
   constructor() {
     super({ allowHalfOpen: true });
+  }
+
+  /** The connection; set once, before or after the stream's user began to read and write. */
+  get endpoint(): TcpEndpoint {
+    if (this.held === undefined) throw new NetproxyError('ERR_NETPROXY_STATE', 'the connection has not begun');
+    return this.held;
+  }
+
+  set endpoint(endpoint: TcpEndpoint) {
+    this.held = endpoint;
+    if (this.destroyed) endpoint.abort();
+    else this.acknowledged();
+    if (this.closeLater) endpoint.close();
   }
 
   /** The guest's address. */
@@ -87,19 +101,20 @@ export class GuestStream extends Duplex implements TcpApplication {
       callback(new NetproxyError('ERR_NETPROXY_DIAL', 'the connection is closed', { errno: 'EPIPE' }));
       return;
     }
-    const n = this.endpoint.connection.ring.write(chunk);
+    const n = this.held?.connection.ring.write(chunk) ?? 0;
     if (n > 0) this.endpoint.wrote();
     if (n === chunk.length) callback();
     else this.pending = { chunk: chunk.subarray(n), callback };
   }
 
   override _final(callback: (error?: Error | null) => void): void {
-    if (!this.ended) this.endpoint.close();
+    if (this.held === undefined) this.closeLater = true;
+    else if (!this.ended) this.endpoint.close();
     callback();
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (!this.ended) {
+    if (!this.ended && this.held !== undefined) {
       // Whoever destroys a stream that was not read or written to its end resets it.
       if (this.guestEnded && this.writableFinished) this.endpoint.close();
       else this.endpoint.abort();
@@ -108,7 +123,7 @@ export class GuestStream extends Duplex implements TcpApplication {
   }
 
   private deliver(): void {
-    if (this.ended) return;
+    if (this.ended || this.held === undefined) return;
     const queue = this.endpoint.connection.received;
     let taken = 0;
     while (this.wantsData && queue.count > 0) {

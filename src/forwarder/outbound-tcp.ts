@@ -127,7 +127,7 @@ export class OutboundTcp implements FlowOwner {
   private dial(syn: TcpSyn, ip: Ipv4, port: number): void {
     const { counters, limits } = this;
     const destination = `${ip}:${port}`;
-    if (syn.port.endpoints.size >= limits.flowsPerGuest) {
+    if (syn.port.endpoints.size >= Math.min(limits.flowsPerGuest, syn.port.maxFlows)) {
       counters.flowLimit++;
       syn.reject();
       return;

@@ -11,8 +11,9 @@ import {
   Timer, below,
 } from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
-import type { Stack, UdpIn } from '../stack/index.js';
+import type { Stack, TcpApplication, TcpEndpoint, UdpIn } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
+import type { GuestStream } from './guest-stream.js';
 import type { PublishSpec } from './publish-spec.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 
@@ -23,8 +24,11 @@ export const UDP_CLIENT_IDLE: Millis = 90_000;
 export const MAX_UDP_CLIENTS = 1024;
 export const MAX_CONNECTIONS = 16_384;
 
-/** Finds the guest of a published port; undefined when there is none now. */
-export type FindGuest = (spec: PublishSpec, callback: (neighbour: Neighbour | undefined) => void) => void;
+/** Which guest is meant: by name, by address, or the first one. */
+export type GuestSpec = Pick<PublishSpec, 'guest' | 'guestIp'>;
+
+/** Finds a guest; undefined when there is none now. The callback may come at once. */
+export type FindGuest = (spec: GuestSpec, callback: (neighbour: Neighbour | undefined) => void) => void;
 
 export function publishedCounters() {
   return { connections: 0, opened: 0, refused: 0, noGuest: 0, limit: 0, resets: 0, closed: 0, datagramsIn: 0, datagramsOut: 0, evicted: 0 };
@@ -230,8 +234,16 @@ export class Publisher {
     this.published.delete(port);
   }
 
+  /** Opens a connection to a guest for a Duplex; false when the guest is not there. */
+  connectStream(neighbour: Neighbour | undefined, guestPort: number, stream: GuestStream): boolean {
+    const endpoint = neighbour === undefined ? undefined : this.connect(neighbour, guestPort, stream);
+    if (endpoint === undefined) return false;
+    stream.endpoint = endpoint;
+    return true;
+  }
+
   /** A connection from the gateway's address and a free port (RFC 6056: random start, then the next ones). */
-  connect(neighbour: Neighbour, guestPort: number, flow: TcpFlow) {
+  connect(neighbour: Neighbour, guestPort: number, flow: TcpApplication): TcpEndpoint | undefined {
     const start = below(this.random, PORTS);
     for (let i = 0; i < PORTS; i++) {
       const localPort = FIRST_PORT + ((start + i) % PORTS);

@@ -121,7 +121,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     const { stream, endpoint } = this;
     if (stream === undefined || this.phase !== 'open' || this.hostEnded) return;
     const { ring } = endpoint.connection;
-    if (ring.room === 0) return;
+    // Also with a full ring: the stream has to stop reading.
     const n = stream.receive(ring);
     if (n === 0) return;
     this.bytesToGuest += n;

@@ -44,6 +44,8 @@ export class UdpMapping implements HostUdpHandler {
   lastUsed: Millis;
   sent = 0;
   received = 0;
+  bytesToHost = 0;
+  bytesToGuest = 0;
   /** The last destination, for people. */
   lastIp: Ipv4;
   lastPort = 0;
@@ -110,6 +112,7 @@ export class UdpNat {
     const now = this.stack.now();
     const mapping = this.mapping(datagram, neighbour, verdict.ip, now);
     mapping.sent++;
+    mapping.bytesToHost += datagram.length;
     mapping.lastIp = verdict.ip;
     mapping.lastPort = verdict.port;
     this.used(mapping, now);
@@ -119,6 +122,7 @@ export class UdpNat {
 
   toGuest(mapping: UdpMapping, bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
     mapping.received++;
+    mapping.bytesToGuest += length;
     this.counters.toGuest++;
     this.used(mapping, this.stack.now());
     this.stack.packets.udp(mapping.neighbour, this.asSeenByGuest(ip), port, mapping.guestPort, bytes, offset, length);

@@ -107,7 +107,7 @@ export class NodeStream implements HostStream {
   receive(ring: SendRing): number {
     const { held } = this;
     if (held === undefined) {
-      this.socket.resume();
+      if (ring.room > 0) this.socket.resume();
       return 0;
     }
     const n = ring.write(held);

@@ -3,6 +3,9 @@
  * vsock), their listeners, and what can be put around any of them (capture, faults).
  */
 export * from './accept.js';
+export { withCapture, type CaptureSink } from './capture.js';
+export * from './faults-spec.js';
+export * from './faults.js';
 export { BATCH_FRAMES, StreamDeframer, U16LE, U32BE, type Framing } from './framing.js';
 export { acceptSocket, fdLink, stdioLink } from './fd-link.js';
 export * from './listener.js';
@@ -13,6 +16,7 @@ export { SocketLink, type SocketLinkOptions } from './socket-link.js';
 export * from './spec.js';
 export { StreamOutput } from './stream-output.js';
 export { fillChecksum } from './tx-checksum.js';
+export * from './tap-link.js';
 export * from './types.js';
 export { AssemblingOutput } from './assemble.js';
 export type { VpnkitAssign, VpnkitAssignment } from './vpnkit.js';

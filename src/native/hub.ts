@@ -13,7 +13,6 @@ export class Hub {
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
   private readonly watchers = new Map<number, (events: number) => void>();
-  private readonly afterTurn: (() => void)[] = [];
   private closed = false;
 
   constructor(addon: NativeAddon) {
@@ -44,11 +43,6 @@ export class Hub {
     if (this.watchers.size === 0 && !this.closed) this.poller.unref();
   }
 
-  /** Called once after each wake-up, when everything that was ready has been looked at. */
-  onTurn(callback: () => void): void {
-    this.afterTurn.push(callback);
-  }
-
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -59,6 +53,5 @@ export class Hub {
   private dispatch(count: number): void {
     const { ready, watchers } = this;
     for (let i = 0; i < count && !this.closed; i++) watchers.get(ready[i * 2]!)?.(ready[i * 2 + 1]!);
-    for (const callback of this.afterTurn) callback();
   }
 }

@@ -3,3 +3,5 @@ export * from './addon.js';
 export * from './constants.js';
 export { loadNative, type NativeResult } from './loader.js';
 export { Hub } from './hub.js';
+export { nativeIo } from './host-io.js';
+export { nativePinger } from './ping.js';

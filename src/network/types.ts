@@ -120,6 +120,8 @@ export interface PortInfo {
   /** `first guest`, a name, or an address. */
   readonly target: string;
   readonly guestPort: number;
+  /** As `--publish` takes it, with the chosen port. */
+  readonly spec: string;
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -50,14 +50,21 @@ const LOOPBACK_NET = parseCidr('127.0.0.0/8')!;
 
 export class Policy {
   readonly config: PolicyConfig;
-  private readonly services = new Map<string, string>();
+  private readonly services: Map<string, string>;
   private readonly isOwnAddress: (ip: Ipv4) => boolean;
-  private readonly hits = new Map<string, number>();
+  private readonly hits: Map<string, number>;
 
   /** `isOwnAddress`: whether the host has this address on an interface; asked per new flow. */
-  constructor(config: PolicyConfig, isOwnAddress: (ip: Ipv4) => boolean) {
+  constructor(config: PolicyConfig, isOwnAddress: (ip: Ipv4) => boolean, parent?: Policy) {
     this.config = config;
     this.isOwnAddress = isOwnAddress;
+    this.services = parent?.services ?? new Map<string, string>();
+    this.hits = parent?.hits ?? new Map<string, number>();
+  }
+
+  /** The same policy with rules in front, for one guest; services and counts are shared. */
+  withRules(rules: readonly PolicyRule[]): Policy {
+    return new Policy({ ...this.config, rules: [...rules, ...this.config.rules] }, this.isOwnAddress, this);
   }
 
   /** Makes a service of the gateway known. */

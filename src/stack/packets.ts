@@ -116,6 +116,13 @@ export class Packets {
     this.udp({ ip: destination, port: port.id, macHigh, macLow }, source, sourcePort, destinationPort, payload, 0, payload.length);
   }
 
+  /** The head of a guest's echo request, made again for an ICMP error about it. `rest`: its id and sequence. */
+  quoteEcho(neighbour: Neighbour, destination: Ipv4, rest: Uint8Array): Uint8Array {
+    const quoted = quotePacket(neighbour.ip, destination, PROTOCOL_ICMP, 0x08000000, 0, IP_HEADER + 8);
+    quoted.set(rest, IP_HEADER + 4);
+    return quoted;
+  }
+
   private icmp(port: StackPort, neighbour: Neighbour, source: Ipv4, message: Uint8Array): void {
     message[2] = 0;
     message[3] = 0;

@@ -29,6 +29,8 @@ export class StackPort {
   /** Frames wait in the output for a flush. */
   pending = false;
   closed = false;
+  /** Connections that this guest may have at once. */
+  maxFlows = Number.POSITIVE_INFINITY;
   /** The attachment's owner: the guest. */
   user: unknown;
 

@@ -15,7 +15,7 @@ import {
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, MacTable } from '../ethernet/index.js';
 import { ICMP_UNREACHABLE } from '../icmp/index.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../ipv4/index.js';
-import { tcpCounters } from '../tcp/index.js';
+import { createTcpCounters } from '../tcp/index.js';
 import { ArpService } from './arp-service.js';
 import { IpInput } from './ip-input.js';
 import { Packets, quotePacket } from './packets.js';
@@ -32,7 +32,7 @@ export class Stack {
   readonly deps: StackDeps;
   readonly upper: StackUpper;
   readonly counters = stackCounters();
-  readonly tcpCounters = tcpCounters();
+  readonly tcpCounters = createTcpCounters();
   readonly timers = new Timers();
   readonly macs = new MacTable();
   readonly packets: Packets;
@@ -257,7 +257,7 @@ export class Stack {
 
   icmpUnreachableTcp(endpoint: TcpEndpoint, code: number): void {
     const ports = (endpoint.remotePort << 16) | endpoint.localPort;
-    this.icmpUnreachable(endpoint.neighbour, PROTOCOL_TCP, endpoint.localIp, ports, endpoint.connection.firstSequence, code, 0);
+    this.icmpUnreachable(endpoint.neighbour, PROTOCOL_TCP, endpoint.localIp, ports, endpoint.firstSequence, code, 0);
   }
 
   icmpUnreachableUdp(neighbour: Neighbour, guestPort: number, destination: Ipv4, port: number, length: number, code: number, mtu: number): void {

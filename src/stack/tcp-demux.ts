@@ -10,6 +10,12 @@ import { type TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
 
 const TCP_HEADER = 20;
 
+/**
+ * How long a connection stays in TIME-WAIT, ms. RFC 9293 waits for old duplicates to die in the network; between a guest and
+ * its own switch there is no network for them to hide in (docs/conformance.md).
+ */
+const TIME_WAIT: Millis = 2000;
+
 /** Per-connection settings that the user of a connection may choose. */
 export interface ConnectionOptions {
   readonly receiveWindow?: number;
@@ -48,6 +54,13 @@ export class TcpDemux {
 
   get size(): number {
     return this.table.size;
+  }
+
+  /** Connections that still carry something: neither in TIME-WAIT nor ended. */
+  get openFlows(): number {
+    let open = 0;
+    for (const endpoint of this.table) if (endpoint.connection.state !== 'TIME-WAIT') open++;
+    return open;
   }
 
   endpoints(): Iterable<TcpEndpoint> {
@@ -141,6 +154,7 @@ export class TcpDemux {
       destinationPort,
       hold: (application, options = {}) => {
         const endpoint = this.make(port, neighbour, destination, destinationPort, sourcePort, application, options);
+        endpoint.firstSequence = this.segment.seq;
         endpoint.connection.listen(this.segment, now);
         return endpoint;
       },
@@ -168,6 +182,7 @@ export class TcpDemux {
       mss: port.mtu - 40,
       iss: seq(hash + Math.floor(stack.now() * 250)),
       gsoMax: port.output.offloads.tsoMax,
+      timeWait: TIME_WAIT,
       timestampOffset: hash4(secret, neighbour.ip, localIp, port.id, 1),
       counters: stack.tcpCounters,
       ...options,

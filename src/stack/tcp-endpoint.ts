@@ -3,7 +3,7 @@
  * and Ethernet, arms its timer, and tells its application at the end of each batch what happened in it.
  */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, type Millis, TX_CHECKSUM, Timer } from '../core/index.js';
+import { type Ipv4, type Millis, type Seq, TX_CHECKSUM, Timer } from '../core/index.js';
 import { ETH_HEADER } from '../ethernet/index.js';
 import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
 import type { SegmentOut, TcpConnection, TcpConnectionLike, TcpEnd, TcpOwner } from '../tcp/index.js';
@@ -49,6 +49,8 @@ export class TcpEndpoint implements TcpOwner {
   /** Stands in the port's list of endpoints that wait for the link. */
   held = false;
   private events = 0;
+  /** Sequence number of the guest's SYN, for ICMP errors about it. */
+  firstSequence: Seq = 0 as Seq;
   private ipId = 0;
   private gone = false;
 

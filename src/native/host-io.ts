@@ -1,0 +1,93 @@
+/** HostIo whose descriptors the crate owns: flows, listeners and UDP sockets in one epoll set. */
+import { constants } from 'node:os';
+import {
+  type HostIo, type HostListener, type HostStream, type HostStreamHandler, type HostTarget, type HostUdpServer, type HostUdpServerHandler,
+  parseIpv4,
+} from '../core/index.js';
+import { listenError, nodeIo } from '../host/index.js';
+import { ACCEPT_INTS, EAGAIN, READ, errnoName } from './constants.js';
+import type { Hub } from './hub.js';
+import { NativeStream, StreamScratch } from './stream.js';
+import { UdpScratch, nativeUdp, nativeUdpServer } from './udp.js';
+
+const BACKLOG = 4096;
+/** Connections taken per wake-up of one listener. */
+const ACCEPT_BURST = 32;
+/** Pause of a listener when the process has no descriptors left, ms. */
+const ACCEPT_PAUSE = 100;
+
+const { EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+/** Results of accept() that pass by themselves. */
+const WEATHER: ReadonlySet<number> = new Set([-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM]);
+
+export function nativeIo(hub: Hub): HostIo {
+  const streams = new StreamScratch(hub);
+  const udp = new UdpScratch(hub);
+  const peer = new Int32Array(ACCEPT_INTS);
+  const peerId = hub.poller.register(peer);
+
+  const dial = (target: HostTarget, handler: HostStreamHandler): HostStream => {
+    // A unix connect is decided at once or blocks: rare enough for Node's own sockets.
+    if (target.kind === 'unix') return nodeIo.dial(target, handler);
+    const ip = parseIpv4(target.host);
+    const handle = ip === undefined ? hub.poller.tcpConnect(target.host, target.port, null) : hub.poller.tcpConnect4(ip, target.port);
+    if (handle < 0) return stillborn(handle, handler);
+    const stream = new NativeStream(hub, streams, handle, true);
+    stream.attach(handler);
+    return stream;
+  };
+
+  const listen = async (
+    host: string, port: number, onStream: (stream: HostStream) => HostStreamHandler,
+  ): Promise<HostListener> => {
+    const listener = hub.poller.tcpListen(host, port, BACKLOG, true);
+    if (listener < 0) throw await listenError('tcp', host, port, errnoName(listener), undefined);
+    const bound = hub.poller.address(listener, false);
+    let resume: NodeJS.Timeout | undefined;
+    hub.watch(listener, () => {
+      for (let i = 0; i < ACCEPT_BURST; i++) {
+        const handle = hub.poller.accept(listener, peerId);
+        if (WEATHER.has(handle)) {
+          // Weather: the clients wait in the backlog until descriptors or memory are back.
+          hub.poller.interest(listener, 0);
+          resume = setTimeout(() => hub.poller.interest(listener, READ), ACCEPT_PAUSE).unref();
+          return;
+        }
+        if (handle === EAGAIN) return;
+        if (handle < 0) continue;
+        const from = hub.poller.address(handle, true);
+        const stream = new NativeStream(hub, streams, handle, false, from === null ? undefined : { host: from.address, port: from.port });
+        stream.attach(onStream(stream));
+      }
+    });
+    return {
+      host: bound?.address ?? host,
+      port: bound?.port ?? port,
+      close: () => {
+        clearTimeout(resume);
+        hub.unwatch(listener);
+        hub.poller.closeHandle(listener);
+      },
+    };
+  };
+
+  const bindUdp = async (host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer> => {
+    const handle = hub.poller.udpOpen(host, port, host.includes(':'));
+    if (handle < 0) throw await listenError('udp', host, port, errnoName(handle), undefined);
+    return nativeUdpServer(hub, udp, handle, handler);
+  };
+
+  return { dial, listen, udp: (handler) => nativeUdp(hub, udp, handler), bindUdp };
+}
+
+/** A dial that failed before it began; told after the caller's call. */
+function stillborn(result: number, handler: HostStreamHandler): HostStream {
+  let told = false;
+  queueMicrotask(() => {
+    if (!told) handler.failed(errnoName(result));
+  });
+  const forget = (): void => {
+    told = true;
+  };
+  return { send: () => 0, receive: () => 0, shutdown: () => undefined, reset: forget, close: forget };
+}

@@ -1,0 +1,189 @@
+/**
+ * Flow sockets owned by the crate: bytes go from the batches they landed in straight to `writev`, and from `readv` straight
+ * into the send ring.
+ */
+import type { HostStream, HostStreamHandler, SendRing, SliceQueue } from '../core/index.js';
+import { EAGAIN, ERR, HUP, READ, SLICE_STRIDE, WRITE, errnoName } from './constants.js';
+import type { Hub } from './hub.js';
+
+/** Slices per `writev` (the kernel takes 1024). */
+const MAX_SLICES = 256;
+/** Bytes read for one flow in one turn before others get theirs. */
+const READ_BUDGET = 256 * 1024;
+/** The ring is grown by at least this much before a read, bytes. */
+const READ_STEP = 64 * 1024;
+
+/** Scratch that all streams of a hub share: the slices of one `writev`. */
+export class StreamScratch {
+  readonly slices = new Int32Array(MAX_SLICES * SLICE_STRIDE);
+  readonly id: number;
+
+  constructor(hub: Hub) {
+    this.id = hub.poller.register(this.slices);
+  }
+}
+
+export class NativeStream implements HostStream {
+  readonly remote: { readonly host: string; readonly port: number } | undefined;
+  private readonly hub: Hub;
+  private readonly scratch: StreamScratch;
+  private readonly handle: number;
+  private handler: HostStreamHandler | undefined;
+  private connecting: boolean;
+  private mask: number;
+  private hostEnded = false;
+  /** What a guest sends in one turn is often less than the ring could take: reads adapt to what came last. */
+  private step = 16 * 1024;
+
+  constructor(
+    hub: Hub, scratch: StreamScratch, handle: number, connecting: boolean,
+    remote?: { readonly host: string; readonly port: number },
+  ) {
+    this.hub = hub;
+    this.scratch = scratch;
+    this.handle = handle;
+    this.connecting = connecting;
+    this.remote = remote;
+    this.mask = connecting ? WRITE : 0;
+    hub.watch(handle, (events) => {
+      this.ready(events);
+    });
+  }
+
+  /** Names the owner; before anything can happen. */
+  attach(handler: HostStreamHandler): void {
+    this.handler = handler;
+  }
+
+  send(queue: SliceQueue): number {
+    const { hub, scratch, handle } = this;
+    let total = 0;
+    while (queue.count > 0 && this.handler !== undefined) {
+      const count = Math.min(queue.count, MAX_SLICES);
+      let asked = 0;
+      for (let i = 0; i < count; i++) {
+        const at = i * SLICE_STRIDE;
+        const length = queue.lengthAt(i);
+        scratch.slices[at] = queue.blockAt(i).region.id;
+        scratch.slices[at + 1] = queue.offsetAt(i);
+        scratch.slices[at + 2] = length;
+        asked += length;
+      }
+      const n = hub.poller.writev(handle, scratch.id, 0, count);
+      if (n < 0 && n !== EAGAIN) {
+        this.breaks(n);
+        return total;
+      }
+      const taken = Math.max(n, 0);
+      queue.consume(taken);
+      total += taken;
+      if (taken < asked) {
+        this.want(this.mask | WRITE);
+        return total;
+      }
+    }
+    if ((this.mask & WRITE) !== 0 && !this.connecting) this.want(this.mask & ~WRITE);
+    return total;
+  }
+
+  receive(ring: SendRing): number {
+    if (this.handler === undefined || this.hostEnded) return 0;
+    const { hub, handle } = this;
+    let total = 0;
+    while (total < READ_BUDGET) {
+      if (ring.room === 0) {
+        this.want(this.mask & ~READ);
+        return total;
+      }
+      ring.reserve(this.step);
+      const room = ring.writeRoom;
+      const first = Math.min(ring.writeContiguous, room);
+      const n = hub.poller.readv(handle, ring.region.id, ring.writeOffset, first, 0, room - first);
+      if (n === EAGAIN) break;
+      if (n < 0) {
+        this.breaks(n);
+        return total;
+      }
+      if (n === 0) {
+        this.hostEnded = true;
+        this.want(this.mask & ~READ);
+        queueMicrotask(() => this.handler?.ended());
+        return total;
+      }
+      ring.wrote(n);
+      total += n;
+      if (n < room) break;
+      this.step = Math.min(this.step * 2, READ_STEP * 4);
+    }
+    this.want(this.mask | READ);
+    return total;
+  }
+
+  shutdown(): void {
+    this.hub.poller.shutdownWrite(this.handle);
+  }
+
+  reset(): void {
+    if (this.leave()) this.hub.poller.reset(this.handle);
+  }
+
+  close(): void {
+    if (this.leave()) this.hub.poller.closeHandle(this.handle);
+  }
+
+  private ready(events: number): void {
+    const { handler } = this;
+    if (handler === undefined) return;
+    if (this.connecting) {
+      this.decided();
+      return;
+    }
+    if ((events & ERR) !== 0) {
+      const error = this.hub.poller.soError(this.handle);
+      if (error < 0) {
+        this.breaks(error);
+        return;
+      }
+    }
+    if ((events & WRITE) !== 0) handler.writable();
+    if ((events & (READ | HUP)) !== 0 && (this.mask & READ) !== 0) handler.readable();
+  }
+
+  private decided(): void {
+    const { hub, handle, handler } = this;
+    const error = hub.poller.soError(handle);
+    // Connected to ourselves: the source port happened to be the target, and nobody listens there.
+    const self = error === 0 && hub.poller.isSelfConnected(handle) === 1;
+    if (error < 0 || self) {
+      this.leave();
+      if (self) hub.poller.reset(handle);
+      else hub.poller.closeHandle(handle);
+      handler?.failed(self ? 'ECONNREFUSED' : errnoName(error));
+      return;
+    }
+    this.connecting = false;
+    this.want(0);
+    handler?.connected();
+  }
+
+  /** The connection broke; told after the current call. */
+  private breaks(result: number): void {
+    const { handler } = this;
+    if (!this.leave()) return;
+    this.hub.poller.closeHandle(this.handle);
+    queueMicrotask(() => handler?.broken(errnoName(result)));
+  }
+
+  private want(mask: number): void {
+    if (mask === this.mask) return;
+    this.mask = mask;
+    this.hub.poller.interest(this.handle, mask);
+  }
+
+  private leave(): boolean {
+    if (this.handler === undefined) return false;
+    this.handler = undefined;
+    this.hub.unwatch(this.handle);
+    return true;
+  }
+}

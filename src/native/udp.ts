@@ -1,0 +1,196 @@
+/** UDP sockets owned by the crate: `sendmmsg`, `recvmmsg`, and the errors that ICMP brought (IP_RECVERR). */
+import {
+  type HostUdp, type HostUdpHandler, type HostUdpServer, type HostUdpServerHandler, type Ipv4, NetproxyError, formatIpv4, ipv4, parseIpv4,
+} from '../core/index.js';
+import { EAGAIN, ERR, OPTION, READ, UDP_ERROR_STRIDE, UDP_IPV6, UDP_RX_STRIDE, UDP_TX_STRIDE, errnoName } from './constants.js';
+import type { Hub } from './hub.js';
+
+/** Largest datagram with its slot's slack, bytes. */
+const SLOT = 65_536;
+const SLOTS = 16;
+const ERRORS = 16;
+/** Receives per wake-up of one socket. */
+const MAX_ROUNDS = 4;
+/** SO_RCVBUF and SO_SNDBUF of a socket, bytes. */
+const SOCKET_BUFFER = 1024 * 1024;
+
+/** Buffers that all UDP sockets of a hub share. */
+export class UdpScratch {
+  readonly bytes = new Uint8Array(SLOT * SLOTS);
+  readonly meta = new Int32Array(SLOTS * UDP_RX_STRIDE);
+  readonly errors = new Int32Array(ERRORS * UDP_ERROR_STRIDE);
+  readonly out = new Uint8Array(SLOT);
+  readonly descriptor = new Int32Array(UDP_TX_STRIDE);
+  readonly bytesId: number;
+  readonly metaId: number;
+  readonly errorsId: number;
+  readonly outId: number;
+  readonly descriptorId: number;
+
+  constructor(hub: Hub) {
+    const { poller } = hub;
+    this.bytesId = poller.register(this.bytes);
+    this.metaId = poller.register(this.meta);
+    this.errorsId = poller.register(this.errors);
+    this.outId = poller.register(this.out);
+    this.descriptorId = poller.register(this.descriptor);
+  }
+}
+
+/** Where datagrams and errors of a socket go; addresses are four words, IPv4 in the first. */
+interface Sink {
+  datagram(bytes: Uint8Array, offset: number, length: number, at: number): void;
+  failed(errno: string, at: number): void;
+}
+
+/** One socket, whatever it is for. */
+export class NativeUdpSocket {
+  readonly handle: number;
+  private readonly hub: Hub;
+  private readonly scratch: UdpScratch;
+  private readonly sink: Sink;
+  private open = true;
+
+  constructor(hub: Hub, scratch: UdpScratch, handle: number, sink: Sink) {
+    this.hub = hub;
+    this.scratch = scratch;
+    this.handle = handle;
+    this.sink = sink;
+    hub.poller.setOption(handle, OPTION.receiveBuffer, SOCKET_BUFFER);
+    hub.poller.setOption(handle, OPTION.sendBuffer, SOCKET_BUFFER);
+    hub.watch(handle, (events) => {
+      this.ready(events);
+    });
+  }
+
+  /** Sends one datagram; 0 or -errno. `address`: four words. */
+  send(bytes: Uint8Array, offset: number, length: number, port: number, address: readonly number[] | number): number {
+    if (!this.open || length > SLOT) return 0;
+    const { scratch } = this;
+    scratch.out.set(bytes.subarray(offset, offset + length));
+    const d = scratch.descriptor;
+    d.fill(0);
+    d[0] = scratch.outId;
+    d[2] = length;
+    d[3] = port;
+    if (typeof address === 'number') d[4] = address;
+    else d.set(address, 4);
+    let n = this.hub.poller.udpSendBatch(this.handle, scratch.descriptorId, 0, 1);
+    if (n < 0 && n !== EAGAIN) {
+      // The error of an earlier datagram is told here too; it is drained, and this one goes again.
+      this.drainErrors();
+      n = this.hub.poller.udpSendBatch(this.handle, scratch.descriptorId, 0, 1);
+    }
+    return n < 0 ? n : 0;
+  }
+
+  close(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.hub.unwatch(this.handle);
+    this.hub.poller.closeHandle(this.handle);
+  }
+
+  private ready(events: number): void {
+    if ((events & ERR) !== 0) this.drainErrors();
+    if ((events & READ) === 0) return;
+    const { hub, scratch, sink } = this;
+    for (let round = 0; round < MAX_ROUNDS && this.open; round++) {
+      const n = hub.poller.udpRecvBatch(this.handle, scratch.bytesId, 0, SLOT * SLOTS, SLOT, scratch.metaId);
+      for (let i = 0; i < n && this.open; i++) {
+        const at = i * UDP_RX_STRIDE;
+        sink.datagram(scratch.bytes, scratch.meta[at]!, scratch.meta[at + 1]!, at);
+      }
+      if (n < SLOTS) return;
+    }
+  }
+
+  private drainErrors(): void {
+    const { hub, scratch, sink } = this;
+    const n = hub.poller.udpErrors(this.handle, scratch.errorsId, ERRORS);
+    for (let i = 0; i < n && this.open; i++) {
+      const at = i * UDP_ERROR_STRIDE;
+      sink.failed(errnoName(scratch.errors[at]!), at);
+    }
+  }
+}
+
+/** A guest flow's socket. */
+export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler): HostUdp {
+  const handle = hub.poller.udpOpen(null, 0, false);
+  if (handle < 0) {
+    queueMicrotask(() => {
+      handler.error(errnoName(handle), ipv4(0), 0, 0);
+    });
+    return { send: () => undefined, close: () => undefined };
+  }
+  const socket = new NativeUdpSocket(hub, scratch, handle, {
+    datagram: (bytes, offset, length, at) => {
+      handler.datagram(bytes, offset, length, ipv4(scratch.meta[at + 4]!), scratch.meta[at + 2]!);
+    },
+    failed: (errno, at) => {
+      const { errors } = scratch;
+      handler.error(errno, ipv4(errors[at + 10]!), errors[at + 5]!, errors[at + 4]!);
+    },
+  });
+  return {
+    send: (bytes, offset, length, ip, port) => {
+      const result = socket.send(bytes, offset, length, port, ip);
+      if (result < 0 && result !== EAGAIN) {
+        queueMicrotask(() => {
+          handler.error(errnoName(result), ip, port, 0);
+        });
+      }
+    },
+    close: () => {
+      socket.close();
+    },
+  };
+}
+
+/** A published port's socket; a negative handle is the caller's to report. */
+export function nativeUdpServer(hub: Hub, scratch: UdpScratch, handle: number, handler: HostUdpServerHandler): HostUdpServer {
+  const bound = hub.poller.address(handle, false);
+  const socket = new NativeUdpSocket(hub, scratch, handle, {
+    datagram: (bytes, offset, length, at) => {
+      const { meta } = scratch;
+      const v6 = (meta[at + 3]! & UDP_IPV6) !== 0;
+      const host = v6 ? formatWords(meta, at + 4) : formatIpv4(ipv4(meta[at + 4]!));
+      handler.datagram(bytes.subarray(offset, offset + length), host, meta[at + 2]!);
+    },
+    failed: (errno) => {
+      handler.error(errno);
+    },
+  });
+  return {
+    host: bound?.address ?? '',
+    port: bound?.port ?? 0,
+    send: (bytes, host, port) => {
+      const result = socket.send(bytes, 0, bytes.length, port, addressWords(host));
+      if (result < 0 && result !== EAGAIN) handler.error(errnoName(result));
+    },
+    close: () => {
+      socket.close();
+    },
+  };
+}
+
+/** Four words as an IPv6 address, uncompressed. */
+function formatWords(words: Int32Array, at: number): string {
+  const groups: string[] = [];
+  for (let i = 0; i < 4; i++) {
+    const word = words[at + i]! >>> 0;
+    groups.push((word >>> 16).toString(16), (word & 0xffff).toString(16));
+  }
+  return groups.join(':');
+}
+
+/** Words of an address that `formatWords` or `formatIpv4` wrote. */
+function addressWords(host: string): readonly number[] | Ipv4 {
+  const ip = parseIpv4(host);
+  if (ip !== undefined) return ip;
+  const groups = host.split(':').map((group) => Number.parseInt(group, 16));
+  if (groups.length !== 8 || groups.some((group) => Number.isNaN(group)))
+    throw new NetproxyError('ERR_NETPROXY_STATE', `${host} is no address of a client`);
+  return [0, 2, 4, 6].map((i) => (groups[i]! << 16) | groups[i + 1]!);
+}

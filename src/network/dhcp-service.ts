@@ -1,0 +1,110 @@
+/** DHCP on the gateway: the server's answers on the wire. */
+import { type Ipv4, type Scheduler, Timer, formatIpv4, macHigh, macLow, parseIpv4, parseMac } from '../core/index.js';
+import { type DhcpEvent, type DhcpReply, DhcpServer, type StaticLease, encodeDhcp } from '../dhcp/index.js';
+import { NetproxyError } from '../core/index.js';
+import type { Stack, UdpIn } from '../stack/index.js';
+import type { Addresses } from './addresses.js';
+import type { Guest } from './guest.js';
+import type { LeaseView, NetworkConfig } from './types.js';
+
+export const DHCP_SERVER_PORT = 67;
+export const DHCP_CLIENT_PORT = 68;
+
+export class DhcpService {
+  readonly server: DhcpServer;
+  private readonly stack: Stack;
+  private readonly scheduler: Scheduler;
+  private readonly timer = new Timer((now) => {
+    this.server.poll(now);
+    this.arm();
+  });
+
+  constructor(stack: Stack, addresses: Addresses, config: NetworkConfig, changed: (event: DhcpEvent) => void) {
+    this.stack = stack;
+    this.scheduler = stack.deps.scheduler;
+    const { gatewayIp, hostAlias, subnet, mtu } = addresses;
+    this.server = new DhcpServer({
+      subnet,
+      gateway: gatewayIp,
+      excluded: hostAlias === undefined ? [] : [hostAlias],
+      authoritative: true,
+      statics: staticLeases(config),
+      settings: {
+        routers: [gatewayIp],
+        dns: [gatewayIp],
+        ntp: [gatewayIp],
+        mtu,
+        domain: config.dhcp?.domain,
+        search: config.dhcp?.search,
+        leaseSeconds: config.dhcp?.leaseSeconds,
+      },
+      inUse: (ip, guest) => this.usedByAnother(ip, guest),
+      changed,
+    });
+  }
+
+  /** A datagram to port 67 of the gateway or of everybody. */
+  input(datagram: UdpIn, guest: Guest): void {
+    const { bytes, offset, length } = datagram;
+    const reply = this.server.input(bytes, offset, length, {
+      guestId: guest.key,
+      now: this.scheduler.now(),
+      wall: this.scheduler.wall(),
+    });
+    if (reply !== undefined) this.send(datagram, reply);
+    this.arm();
+  }
+
+  leases(nameOf: (key: string) => string | undefined): LeaseView[] {
+    const now = this.scheduler.now();
+    return this.server.leases().map((lease) => ({
+      ip: formatIpv4(lease.ip),
+      mac: lease.mac,
+      hostname: lease.hostname,
+      guest: lease.guest === undefined ? undefined : (nameOf(String(lease.guest)) ?? String(lease.guest)),
+      expiresIn: lease.expires - now,
+    }));
+  }
+
+  addressOf(guest: Guest): Ipv4 | undefined {
+    return this.server.leases().find((lease) => lease.guest === guest.key)?.ip;
+  }
+
+  stop(): void {
+    this.stack.timers.cancel(this.timer);
+  }
+
+  private send(datagram: UdpIn, { message, to }: DhcpReply): void {
+    this.stack.packets.udpTo(
+      datagram.port, macHigh(to.mac), macLow(to.mac), this.stack.config.gatewayIp, DHCP_SERVER_PORT, to.ip, DHCP_CLIENT_PORT,
+      encodeDhcp(message),
+    );
+  }
+
+  /** An address that another guest was seen with lately is not handed out. */
+  private usedByAnother(ip: Ipv4, key: string | number | undefined): boolean {
+    const neighbour = this.stack.findNeighbour(ip);
+    if (neighbour === undefined) return false;
+    const owner = this.stack.portOf(neighbour)?.user as Guest | undefined;
+    return owner !== undefined && owner.key !== key;
+  }
+
+  private arm(): void {
+    this.stack.timers.set(this.timer, this.server.nextTimeout());
+    this.stack.rearm();
+  }
+}
+
+function staticLeases(config: NetworkConfig): StaticLease[] {
+  return (config.dhcp?.statics ?? []).flatMap((one) => {
+    const ip = parseIpv4(one.ip);
+    const mac = one.mac === undefined ? undefined : parseMac(one.mac);
+    if (ip === undefined || (one.mac !== undefined && mac === undefined)) {
+      throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad static lease ${JSON.stringify(one)}`, {
+        remedy: 'Allowed is an IPv4 address as ip with a MAC address as mac or a name as guest.',
+      });
+    }
+    // A guest's name is a reservation; the network makes it when the guest is attached.
+    return mac === undefined ? [] : [{ ip, mac }];
+  });
+}

@@ -1,0 +1,111 @@
+/** DNS on the gateway, UDP and TCP 53: the server on the wire, fed by leases and by the host's own resolving. */
+import { decode, encode } from 'dns-packet';
+import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
+import { BuiltinNames, DNS_PORT, DnsServer, DnsTcpServer } from '../dns/index.js';
+import { type SystemDns, systemDns } from '../host/index.js';
+import type { Stack, UdpIn } from '../stack/index.js';
+import type { Addresses } from './addresses.js';
+import type { DhcpService } from './dhcp-service.js';
+import type { Guest } from './guest.js';
+import type { Services } from './services.js';
+import type { NetworkConfig, NetworkDeps } from './types.js';
+
+export class DnsService {
+  private readonly server: DnsServer;
+  private readonly tcp: DnsTcpServer;
+  private readonly stack: Stack;
+  private readonly system: SystemDns | undefined;
+  private readonly timer = new Timer((now) => {
+    this.server.poll(now);
+    this.tcp.poll(now);
+    this.arm();
+  });
+
+  constructor(
+    services: Services, stack: Stack, addresses: Addresses, config: NetworkConfig, deps: NetworkDeps, dhcp: DhcpService, logger: Logger,
+  ) {
+    this.stack = stack;
+    const { gatewayIp, hostAlias, subnet } = addresses;
+    this.system = deps.upstream === undefined ? systemDns({ logger, servers: config.dns?.servers }) : undefined;
+    this.server = new DnsServer({
+      builtin: new BuiltinNames({
+        gateway: gatewayIp,
+        hostAlias,
+        subnet,
+        hosts: extraHosts(config),
+        guests: {
+          addressOf: (name) => dhcp.server.addressOf(name),
+          nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
+        },
+      }),
+      upstream: deps.upstream ?? this.system!.upstream,
+      resolver: deps.resolver ?? this.system?.resolver,
+      hosts: this.system?.hosts,
+      mode: this.system === undefined ? undefined : () => this.system!.mode(),
+      deadline: config.dns?.deadline,
+    });
+    this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
+    services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
+      this.udp(datagram, guest);
+    });
+    services.addTcp(gatewayIp, DNS_PORT, 'dns', (stream, guest) => {
+      this.tcp.accept(stream, guest);
+      this.arm();
+    });
+  }
+
+  get counters() {
+    return { ...this.server.counters, tcp: { ...this.tcp.counters } };
+  }
+
+  /** The address of a name as a guest would get it. Rejects with ERR_NETPROXY_DIAL when there is none. */
+  async resolve(name: string): Promise<Ipv4> {
+    const query = new Uint8Array(encode({ type: 'query', id: 1, flags: 0x100, questions: [{ type: 'A', name }] }));
+    const answer = this.server.handle(query, 'tcp', { id: 'explain' }, this.stack.now());
+    this.arm();
+    const bytes = await answer;
+    const parsed = bytes === undefined ? undefined : decode(Buffer.from(bytes));
+    for (const record of parsed?.answers ?? []) {
+      const ip = record.type === 'A' ? parseIpv4(record.data) : undefined;
+      if (ip !== undefined) return ip;
+    }
+    const rcode = (parsed as { rcode?: string } | undefined)?.rcode ?? 'no answer';
+    throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, { errno: 'ENOTFOUND' });
+  }
+
+  stop(): void {
+    this.stack.timers.cancel(this.timer);
+    this.system?.close();
+  }
+
+  private udp(datagram: UdpIn, guest: Guest): void {
+    const { neighbour, sourcePort, destination, offset, length } = datagram;
+    if (neighbour === undefined) return;
+    // A copy: the server keeps the question until the answer is there.
+    const query = datagram.bytes.slice(offset, offset + length);
+    const reply = (answer: Uint8Array | undefined): void => {
+      if (answer !== undefined) this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
+    };
+    const answer = this.server.handle(query, 'udp', guest, this.stack.now());
+    if (answer instanceof Promise) {
+      void answer.then(reply);
+      this.arm();
+    } else {
+      reply(answer);
+    }
+  }
+
+  private arm(): void {
+    this.stack.timers.set(this.timer, Math.min(this.server.nextTimeout(), this.tcp.nextTimeout()));
+    this.stack.rearm();
+  }
+}
+
+function extraHosts(config: NetworkConfig) {
+  return Object.entries(config.dns?.hosts ?? {}).map(([name, address]) => {
+    if (parseIpv4(address) === undefined) {
+      throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad address "${address}" of the name ${name}`, { remedy: 'Allowed is an IPv4 address.' });
+    }
+    return { name, addresses: [address] };
+  });
+}

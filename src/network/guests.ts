@@ -1,0 +1,148 @@
+/** Who is attached, and who is meant: names, reservations, the guest of a published port. */
+import type { Neighbour } from '../arp/index.js';
+import { type Ipv4, type Mac, NetproxyError, cidrContains, cidrLast, formatIpv4, ipv4, parseIpv4 } from '../core/index.js';
+import type { GuestSpec } from '../forwarder/index.js';
+import type { VpnkitAssignment } from '../link/index.js';
+import type { Stack } from '../stack/index.js';
+import type { Addresses } from './addresses.js';
+import type { DhcpService } from './dhcp-service.js';
+import type { Guest } from './guest.js';
+import type { AttachOptions, NetworkConfig } from './types.js';
+
+/** UUIDs of vpnkit guests that are remembered; beyond, the one that came first is forgotten. */
+export const MAX_UUIDS = 4096;
+
+export class Guests {
+  private readonly stack: Stack;
+  private readonly dhcp: DhcpService;
+  private readonly addresses: Addresses;
+  private readonly config: NetworkConfig;
+  private readonly list = new Set<Guest>();
+  private readonly uuids = new Map<string, { readonly ip: Ipv4; readonly mac: Mac }>();
+  private firstKey: string | undefined;
+
+  constructor(stack: Stack, dhcp: DhcpService, addresses: Addresses, config: NetworkConfig) {
+    this.stack = stack;
+    this.dhcp = dhcp;
+    this.addresses = addresses;
+    this.config = config;
+  }
+
+  /** In the order in which they came. */
+  all(): Guest[] {
+    return [...this.list];
+  }
+
+  byName(name: string): Guest | undefined {
+    return this.all().find((guest) => guest.name === name);
+  }
+
+  byKey(key: string): Guest | undefined {
+    return this.all().find((guest) => guest.key === key);
+  }
+
+  /** The name that was asked for, or the first free `guestN`. Throws ERR_NETPROXY_STATE when it is taken. */
+  nameFor(wanted: string | undefined): string {
+    if (wanted !== undefined) {
+      if (!/^[\w.-]{1,64}$/.test(wanted)) {
+        throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad guest name "${wanted}"`, { remedy: 'Allowed are 1 to 64 letters, digits, dots, dashes and underscores.' });
+      }
+      if (this.byName(wanted) !== undefined) throw new NetproxyError('ERR_NETPROXY_STATE', `a guest named ${wanted} is attached already`);
+      return wanted;
+    }
+    for (let n = 1; ; n++) if (this.byName(`guest${n}`) === undefined) return `guest${n}`;
+  }
+
+  /** Enters a guest and keeps its address for it. */
+  add(guest: Guest, options: AttachOptions): void {
+    this.list.add(guest);
+    const { server } = this.dhcp;
+    const named = this.config.dhcp?.statics?.find((one) => one.guest === guest.name)?.ip;
+    const text = options.ip ?? named;
+    if (text !== undefined) {
+      const ip = parseIpv4(text);
+      const result = ip === undefined ? 'outOfRange' : server.reserve(guest.key, ip);
+      if (result !== 'ok') {
+        throw new NetproxyError('ERR_NETPROXY_CONFIG', `cannot keep ${text} for guest ${guest.name}: ${result === 'taken' ? 'another guest has it' : 'it is no free address of the subnet'}`);
+      }
+    } else if (!this.uuids.has(guest.key) && (this.firstKey === undefined || this.firstKey === guest.key)) {
+      // The first guest, and whoever takes its place, has the address that --guest-ip says.
+      if (server.reserve(guest.key, this.addresses.guestIp) === 'ok') this.firstKey = guest.key;
+    }
+  }
+
+  remove(guest: Guest): void {
+    this.list.delete(guest);
+    this.dhcp.server.detach(guest.key);
+  }
+
+  /** The place of a guest that is meant by name, by address, or as the first one. */
+  find(spec: GuestSpec, callback: (neighbour: Neighbour | undefined) => void): void {
+    const { stack } = this;
+    if (spec.guestIp !== undefined) {
+      const ip = parseIpv4(spec.guestIp);
+      if (ip === undefined) callback(undefined);
+      else stack.arp.resolve(ip, callback);
+      return;
+    }
+    const guest = spec.guest === undefined ? this.firstWithAddress() : (this.byName(spec.guest) ?? this.byHostname(spec.guest));
+    if (guest === undefined && spec.guest !== undefined) {
+      callback(undefined);
+      return;
+    }
+    const ip = guest?.address ?? this.addresses.guestIp;
+    const known = guest?.port.neighbours.find(ip);
+    if (known !== undefined) callback(known);
+    else stack.arp.resolve(ip, callback);
+  }
+
+  /** vpnkit: the same UUID gets the same address and MAC again. */
+  assign(uuid: string, preferred?: Ipv4): VpnkitAssignment {
+    const known = this.uuids.get(uuid);
+    if (known !== undefined) {
+      if (preferred !== undefined && preferred !== known.ip)
+        return { ok: false, message: 'UUID already assigned to a different IP than the IP requested by the client' };
+      return { ok: true, ...known };
+    }
+    const ip = preferred === undefined ? this.freeAddress(uuid) : this.claim(uuid, preferred);
+    if (typeof ip === 'string') return { ok: false, message: ip };
+    if (this.uuids.size >= MAX_UUIDS) {
+      const oldest = this.uuids.keys().next().value;
+      if (oldest !== undefined) this.forget(oldest);
+    }
+    const random = this.stack.deps.random.u32();
+    const mac = `02:50:00:${[16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}` as Mac;
+    this.uuids.set(uuid, { ip, mac });
+    return { ok: true, ip, mac };
+  }
+
+  private claim(uuid: string, ip: Ipv4): Ipv4 | string {
+    const { subnet } = this.addresses;
+    if (!cidrContains(subnet, ip) || ip === subnet.base || ip === cidrLast(subnet)) return 'Preferred IP address out of range.';
+    return this.dhcp.server.reserve(uuid, ip) === 'ok' ? ip : `Preferred IP address ${formatIpv4(ip)} already used.`;
+  }
+
+  private freeAddress(uuid: string): Ipv4 | string {
+    const { subnet, guestIp } = this.addresses;
+    const last = cidrLast(subnet);
+    for (let ip: number = guestIp; ip < last; ip++) if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
+    for (let ip: number = subnet.base + 1; ip < guestIp; ip++) if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
+    return 'No IP addresses available.';
+  }
+
+  private forget(uuid: string): void {
+    this.uuids.delete(uuid);
+    this.dhcp.server.unreserve(uuid);
+  }
+
+  private firstWithAddress(): Guest | undefined {
+    const all = this.all();
+    return all.find((guest) => guest.address !== undefined) ?? all[0];
+  }
+
+  private byHostname(name: string): Guest | undefined {
+    const ip = this.dhcp.server.addressOf(name);
+    if (ip === undefined) return undefined;
+    return this.all().find((guest) => guest.port.neighbours.find(ip) !== undefined);
+  }
+}

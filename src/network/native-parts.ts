@@ -1,0 +1,45 @@
+/** What a network gets from the native addon, when it is there. */
+import type { HostIo } from '../core/index.js';
+import { Hub, loadNative, nativeIo, nativePinger } from '../native/index.js';
+import type { Stack } from '../stack/index.js';
+import type { Pinger } from './upper.js';
+
+export interface NativeParts {
+  readonly hub: Hub | undefined;
+  readonly io: HostIo | undefined;
+  readonly pinger: ((stack: Stack) => Pinger | undefined) | undefined;
+  /** Why there is no addon. */
+  readonly reason: string | undefined;
+  close(): void;
+}
+
+export function nativeParts(wanted: boolean): NativeParts {
+  const { addon, reason } = wanted ? loadNative() : { addon: undefined, reason: 'it was not asked for' };
+  if (addon === undefined) return { hub: undefined, io: undefined, pinger: undefined, reason, close: () => undefined };
+  const hub = new Hub(addon);
+  return {
+    hub,
+    io: nativeIo(hub),
+    pinger: (stack) => pingerOf(hub, stack),
+    reason: undefined,
+    close: () => {
+      hub.close();
+    },
+  };
+}
+
+/** Guests' pings by the host's ping sockets, one for each guest and echo id. */
+function pingerOf(hub: Hub, stack: Stack): Pinger | undefined {
+  const pinger = nativePinger(hub);
+  if (pinger === undefined) return undefined;
+  return {
+    send: ({ neighbour, destination, bytes, offset, length }) => {
+      const rest = bytes.slice(offset, offset + length);
+      const key = `${neighbour.port}/${neighbour.ip}/${rest[0]}.${rest[1]}`;
+      const sent = pinger.send(key, destination, rest, stack.now(), (from, answer) => {
+        stack.packets.echoReply(neighbour, from, answer, 0, answer.length);
+      });
+      if (!sent) stack.counters.pingUnavailable++;
+    },
+  };
+}

@@ -1,0 +1,104 @@
+/** What becomes of a flow: the policy decides, a service, the forwarder or a refusal follows. */
+import { IPV4_BROADCAST, cidrLast, isMulticastIpv4 } from '../core/index.js';
+import type { OutboundTcp, Publisher, UdpNat } from '../forwarder/index.js';
+import { ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
+import type { Decision } from '../policy/index.js';
+import type { EchoIn, Stack, StackUpper, TcpSyn, UdpIn } from '../stack/index.js';
+import { DHCP_SERVER_PORT, type DhcpService } from './dhcp-service.js';
+import type { Guest } from './guest.js';
+import type { Services } from './services.js';
+
+/** Sends pings to the world; absent where the host does not allow it. */
+export interface Pinger {
+  send(echo: EchoIn): void;
+}
+
+export interface UpperParts {
+  readonly stack: Stack;
+  readonly services: Services;
+  readonly outbound: OutboundTcp;
+  readonly nat: UdpNat;
+  readonly publisher: Publisher;
+  readonly dhcp: DhcpService;
+  readonly pinger: Pinger | undefined;
+}
+
+export class Upper implements StackUpper {
+  /** Set right after construction: the stack needs this object first. */
+  parts!: UpperParts;
+  /** The last datagram's decision: a stream of datagrams asks once. */
+  private readonly last = { port: -1, source: -1, sourcePort: -1, destination: -1, destinationPort: -1 };
+  private lastDecision: Decision | undefined;
+
+  /** The policy changed: forget what was decided. */
+  policyChanged(): void {
+    this.lastDecision = undefined;
+  }
+
+  tcp(syn: TcpSyn): void {
+    const guest = syn.port.user as Guest;
+    const { services, outbound } = this.parts;
+    const decision = guest.policy.decide({
+      protocol: 'tcp', ip: syn.destination, port: syn.destinationPort, guest: guest.name,
+    });
+    if (decision.verdict.kind === 'service') services.tcp(syn, guest);
+    else outbound.syn(syn, decision);
+  }
+
+  udp(datagram: UdpIn): void {
+    const { stack, dhcp, publisher, services, nat } = this.parts;
+    const { config } = stack;
+    const { destination, destinationPort } = datagram;
+    const guest = datagram.port.user as Guest;
+    const toAll = destination === IPV4_BROADCAST || destination === cidrLast(config.subnet);
+    if (destinationPort === DHCP_SERVER_PORT && (toAll || destination === config.gatewayIp)) {
+      dhcp.input(datagram, guest);
+      return;
+    }
+    if (toAll || isMulticastIpv4(destination) || datagram.neighbour === undefined) return;
+    if (publisher.reply(datagram)) return;
+    const decision = this.decide(datagram, guest);
+    if (decision.verdict.kind === 'service') services.udp(datagram, guest);
+    else nat.send(datagram, decision);
+  }
+
+  echo(echo: EchoIn): void {
+    const { stack, pinger } = this.parts;
+    const port = stack.portOf(echo.neighbour);
+    if (port === undefined) return;
+    const guest = port.user as Guest;
+    const { verdict } = guest.policy.decide({ protocol: 'icmp', ip: echo.destination, port: 0, guest: guest.name });
+    if (verdict.kind === 'deny') {
+      if (verdict.how === 'silent') return;
+      const { bytes, offset, length } = echo;
+      const quoted = stack.packets.quoteEcho(echo.neighbour, echo.destination, bytes.subarray(offset, offset + Math.min(length, 4)));
+      stack.packets.icmpError(echo.neighbour, stack.config.gatewayIp, ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, 0, quoted);
+      return;
+    }
+    if (pinger === undefined) stack.counters.pingUnavailable++;
+    else pinger.send(echo);
+  }
+
+  private decide(datagram: UdpIn, guest: Guest): Decision {
+    const { last, lastDecision } = this;
+    if (
+      lastDecision !== undefined &&
+      last.port === datagram.port.id &&
+      last.source === datagram.source &&
+      last.sourcePort === datagram.sourcePort &&
+      last.destination === datagram.destination &&
+      last.destinationPort === datagram.destinationPort
+    )
+      return lastDecision;
+    const decision = guest.policy.decide({
+      protocol: 'udp', ip: datagram.destination, port: datagram.destinationPort, guest: guest.name,
+    });
+    last.port = datagram.port.id;
+    last.source = datagram.source;
+    last.sourcePort = datagram.sourcePort;
+    last.destination = datagram.destination;
+    last.destinationPort = datagram.destinationPort;
+    this.lastDecision = decision;
+    return decision;
+  }
+}
