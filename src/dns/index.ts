@@ -1,0 +1,15 @@
+export { addressBytes, canonicalAddress } from './addresses.js';
+export { DNS_PORT, CLASS_IN, Flag, Rcode, RecordType, ExtendedError, type RcodeName } from './codes.js';
+export { encodeName, isWithin, normalName, reverseAddress, reverseName } from './names.js';
+export { isAnswerTo, parseQuery, type DnsQuery, type ParsedQuery, type Question } from './message.js';
+export { buildAnswer, fitAnswer, recordData, type AnswerParts, type DnsRecord } from './answer.js';
+export {
+  BuiltinNames,
+  DEFAULT_ZONES,
+  type BuiltinConfig,
+  type ExtraHost,
+  type GuestNames,
+} from './builtin.js';
+export { DnsServer } from './server.js';
+export { DnsTcpServer, DnsTcpSession, frameTcp, type DnsTcpOptions } from './tcp.js';
+export * from './types.js';
