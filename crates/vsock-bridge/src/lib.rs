@@ -4,6 +4,7 @@
 
 mod buffers;
 mod capabilities;
+mod children;
 mod checksum;
 mod constants;
 mod frame;

@@ -4,10 +4,10 @@ use crate::constants::*;
 use crate::frame::Frame;
 use crate::link::packet::Packet;
 use crate::link::stream::{Framing, Stream};
-use crate::link::tap::{self, Ifreq, Tap};
+use crate::link::tap::{self, Tap};
 use crate::link::{Kind, Link, Sink};
 use crate::poller::{Object, Poller, State};
-use crate::sys::{adopt, check_int, get_option, is_socket, set_nonblocking, Res};
+use crate::sys::{adopt, get_option, is_socket, set_nonblocking, Res};
 use napi_derive::napi;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -39,14 +39,14 @@ pub struct TapOptions {
 }
 
 impl State {
-    pub fn add_tap(&mut self, fd: OwnedFd, offloads: bool) -> Res<i32> {
-        let tap = Tap::adopt(&fd, offloads)?;
+    pub fn add_tap(&mut self, fd: OwnedFd, offloads: bool, mtu: i32) -> Res<i32> {
+        let tap = Tap { mtu, ..Tap::adopt(&fd, offloads)? };
         self.insert(fd, Object::Link(Box::new(Link::new(Kind::Tap(tap)))), READ)
     }
 
     fn adopt_link(&mut self, fd: OwnedFd, kind: i32) -> Res<i32> {
         if kind == KIND_TAP {
-            return self.add_tap(fd, false);
+            return self.add_tap(fd, false, 0);
         }
         let kind = if let Some(framing) = Framing::from_number(kind) {
             Kind::Stream(Stream::new(framing, is_socket(&fd), &[]))
@@ -141,7 +141,7 @@ impl State {
     }
 
     fn link_info(&mut self, handle: i32) -> Option<LinkInfo> {
-        let (link, _) = self.link(handle).ok()?;
+        let (link, fd) = self.link(handle).ok()?;
         let mut info = LinkInfo {
             kind: link.kind_number(),
             name: String::new(),
@@ -150,23 +150,13 @@ impl State {
             offloads: false,
         };
         if let Kind::Tap(tap) = &link.kind {
-            info.mtu = interface_mtu(&tap.name).unwrap_or(0);
+            info.mtu = tap::mtu(fd, &tap.name).unwrap_or(tap.mtu);
             info.name.clone_from(&tap.name);
             info.vnet_header = tap.header as i32;
             info.offloads = tap.offloads;
         }
         Some(info)
     }
-}
-
-/// MTU of an interface in our own namespace.
-fn interface_mtu(name: &str) -> Res<i32> {
-    let mut request = Ifreq::new(name.as_bytes(), 0i32)?;
-    // SAFETY: socket takes numbers.
-    let socket = crate::sys::owned(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: SIOCGIFMTU reads and writes one ifreq.
-    check_int(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request) })?;
-    Ok(request.value)
 }
 
 #[napi]
@@ -182,7 +172,7 @@ impl Poller {
                 Some(path) => tap::open_in(&path, &name, how)?,
                 None => tap::open(name.as_bytes(), how).map_err(|(_, errno)| errno)?,
             };
-            state.add_tap(fd, how.offloads)
+            state.add_tap(fd, how.offloads, 0)
         })
     }
 

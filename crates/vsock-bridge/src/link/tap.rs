@@ -19,6 +19,8 @@ pub struct Tap {
     /// Bytes of virtio-net header before each frame; 0: none.
     pub header: usize,
     pub offloads: bool,
+    /// The MTU that we gave its interface, for where its namespace may not be entered; 0: unknown.
+    pub mtu: i32,
 }
 
 /// What a TAP is opened with.
@@ -84,19 +86,44 @@ pub fn open(name: &[u8], how: Open) -> Result<OwnedFd, (&'static str, Errno)> {
     Ok(fd)
 }
 
-/// Opens a TAP in the namespace at a path: on a thread of its own, for setns is per thread.
+/// Opens a TAP in the namespace at a path.
 pub fn open_in(netns: &str, name: &str, how: Open) -> Res<OwnedFd> {
     let path = c_string(netns)?;
+    // SAFETY: open with a C string.
+    let namespace = owned(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
     let name = name.as_bytes().to_vec();
-    let work = move || {
-        // SAFETY: open with a C string.
-        let namespace = owned(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
+    inside(namespace, move || open(&name, how).map_err(|(_, errno)| errno))
+}
+
+/// Runs `work` on a thread of its own that has entered a network namespace: setns is per thread.
+fn inside<T: Send + 'static>(namespace: OwnedFd, work: impl FnOnce() -> Res<T> + Send + 'static) -> Res<T> {
+    let enter = move || {
         // SAFETY: changes the namespace of this thread only, which ends with this closure.
         check_int(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })?;
-        open(&name, how).map_err(|(_, errno)| errno)
+        work()
     };
-    let thread = std::thread::Builder::new().name("netproxy-netns".into()).spawn(work);
+    let thread = std::thread::Builder::new().name("netproxy-netns".into()).spawn(enter);
     thread.map_err(|error| error.raw_os_error().unwrap_or(libc::EAGAIN))?.join().unwrap_or(Err(libc::EIO))
+}
+
+/// MTU of an interface in the thread's namespace.
+fn mtu_here(name: &[u8]) -> Res<i32> {
+    let mut request = Ifreq::new(name, 0i32)?;
+    // SAFETY: socket takes numbers; SIOCGIFMTU reads and writes one ifreq.
+    unsafe {
+        let socket = owned(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
+        check_int(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request))?;
+    }
+    Ok(request.value)
+}
+
+/// MTU of a TAP's interface, in whatever namespace that is; an error where it may not be entered.
+pub fn mtu(fd: RawFd, name: &str) -> Res<i32> {
+    const TUNGETDEVNETNS: u64 = 0x54e3;
+    // SAFETY: TUNGETDEVNETNS takes no argument and returns a descriptor.
+    let namespace = owned(unsafe { libc::ioctl(fd, TUNGETDEVNETNS as _, 0) })?;
+    let name = name.as_bytes().to_vec();
+    inside(namespace, move || mtu_here(&name))
 }
 
 impl Tap {
@@ -124,6 +151,7 @@ impl Tap {
             name: String::from_utf8_lossy(&request.name[..length]).into_owned(),
             header: header as usize,
             offloads: offloads && header > 0,
+            mtu: 0,
         })
     }
 
