@@ -17,4 +17,10 @@ export function createNetwork(config: NetworkConfig = {}, deps: NetworkDeps = {}
 
 export type * from './network/index.js';
 export { Guest, Network } from './network/index.js';
-export { NetproxyError, type NetproxyErrorCode, type Link, type LinkHandler, type Logger } from './core/index.js';
+export {
+  NetproxyError,
+  type NetproxyErrorCode,
+  type Link,
+  type LinkHandler,
+  type Logger,
+} from './core/index.js';

@@ -25,7 +25,8 @@ export interface ArpPacket {
 export function parseArp(bytes: Uint8Array, offset = 0, length = bytes.length): ArpPacket | undefined {
   if (length < ARP_LENGTH || offset + ARP_LENGTH > bytes.length) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, ARP_LENGTH);
-  if (view.getUint16(0) !== 1 || view.getUint16(2) !== 0x0800 || view.getUint16(4) !== 0x0604) return undefined;
+  if (view.getUint16(0) !== 1 || view.getUint16(2) !== 0x0800 || view.getUint16(4) !== 0x0604)
+    return undefined;
   return {
     operation: view.getUint16(ARP_OPERATION),
     senderMac: readMac(bytes, offset + ARP_SENDER_MAC),

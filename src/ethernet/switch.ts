@@ -86,7 +86,10 @@ export class MacTable {
   /** Address text and port of every entry, oldest first. */
   list(): { readonly mac: Mac; readonly port: number }[] {
     return [...this.entries].map(([key, entry]) => ({
-      mac: key.toString(16).padStart(12, '0').replace(/..(?!$)/g, '$&:') as Mac,
+      mac: key
+        .toString(16)
+        .padStart(12, '0')
+        .replace(/..(?!$)/g, '$&:') as Mac,
       port: entry.port,
     }));
   }

@@ -1,6 +1,6 @@
 /** A connection with a guest as a Node Duplex: for services of the gateway, for `dial` and `listen` of the library. */
 import { Duplex } from 'node:stream';
-import { type Ipv4, NetproxyError, formatIpv4 } from '../core/index.js';
+import { NetproxyError, formatIpv4 } from '../core/index.js';
 import type { TcpApplication, TcpEndpoint } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 
@@ -25,7 +25,8 @@ export class GuestStream extends Duplex implements TcpApplication {
 
   /** The connection; set once, before or after the stream's user began to read and write. */
   get endpoint(): TcpEndpoint {
-    if (this.held === undefined) throw new NetproxyError('ERR_NETPROXY_STATE', 'the connection has not begun');
+    if (this.held === undefined)
+      throw new NetproxyError('ERR_NETPROXY_STATE', 'the connection has not begun');
     return this.held;
   }
 
@@ -47,7 +48,7 @@ export class GuestStream extends Duplex implements TcpApplication {
 
   /** The address that we play. */
   get localAddress(): string {
-    return formatIpv4(this.endpoint.localIp as Ipv4);
+    return formatIpv4(this.endpoint.localIp);
   }
 
   get localPort(): number {
@@ -84,7 +85,9 @@ export class GuestStream extends Duplex implements TcpApplication {
     const error =
       known === undefined
         ? null
-        : new NetproxyError('ERR_NETPROXY_DIAL', `${this.remoteAddress}:${this.remotePort}: ${known.text}`, { errno: known.errno });
+        : new NetproxyError('ERR_NETPROXY_DIAL', `${this.remoteAddress}:${this.remotePort}: ${known.text}`, {
+            errno: known.errno,
+          });
     pending?.callback(error);
     if (error !== null) this.destroy(error);
   }

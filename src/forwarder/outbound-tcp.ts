@@ -5,7 +5,15 @@
  * is dropped and counted, and the guest's own retransmission tries again. MAX_FLOWS_PER_GUEST connections; a SYN beyond
  * is refused. A dial ends after DIAL_TIMEOUT or when the guest gives up.
  */
-import { type Errno, type HostIo, type Ipv4, type Logger, type Millis, Timer, formatIpv4 } from '../core/index.js';
+import {
+  type Errno,
+  type HostIo,
+  type Ipv4,
+  type Logger,
+  type Millis,
+  Timer,
+  formatIpv4,
+} from '../core/index.js';
 import { UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
 import type { Decision } from '../policy/index.js';
 import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
@@ -68,8 +76,20 @@ export const DEFAULT_OUTBOUND_LIMITS: OutboundLimits = {
 
 export function outboundCounters() {
   return {
-    dialed: 0, opened: 0, refused: 0, unreachable: 0, timedOut: 0, retried: 0, exhausted: 0, cancelled: 0,
-    guestDialLimit: 0, destinationDialLimit: 0, flowLimit: 0, denied: 0, resets: 0, closed: 0,
+    dialed: 0,
+    opened: 0,
+    refused: 0,
+    unreachable: 0,
+    timedOut: 0,
+    retried: 0,
+    exhausted: 0,
+    cancelled: 0,
+    guestDialLimit: 0,
+    destinationDialLimit: 0,
+    flowLimit: 0,
+    denied: 0,
+    resets: 0,
+    closed: 0,
   };
 }
 
@@ -96,7 +116,13 @@ export class OutboundTcp implements FlowOwner {
   private readonly perDestination = new Map<string, number>();
   private readonly live = new Set<TcpFlow>();
 
-  constructor(stack: Stack, io: HostIo, logger: Logger, limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS, options: ConnectionOptions = {}) {
+  constructor(
+    stack: Stack,
+    io: HostIo,
+    logger: Logger,
+    limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS,
+    options: ConnectionOptions = {},
+  ) {
     this.stack = stack;
     this.io = io;
     this.logger = logger;
@@ -145,7 +171,12 @@ export class OutboundTcp implements FlowOwner {
     flow.endpoint = syn.hold(flow, this.options);
     if (flow.endpoint.ended) return;
     const dial: Dial = {
-      flow, port: syn.port, destination, target, tries: 0, pending: true,
+      flow,
+      port: syn.port,
+      destination,
+      target,
+      tries: 0,
+      pending: true,
       timer: new Timer(() => {
         this.timeUp(dial);
       }),
@@ -227,7 +258,10 @@ export class OutboundTcp implements FlowOwner {
 
   private exhausted(errno: Errno): void {
     this.counters.exhausted++;
-    this.logger.warn(`the host cannot open more connections (${errno}); guests will try again`, { errno, every: 10_000 });
+    this.logger.warn(`the host cannot open more connections (${errno}); guests will try again`, {
+      errno,
+      every: 10_000,
+    });
   }
 }
 

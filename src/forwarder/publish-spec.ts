@@ -13,10 +13,13 @@ export interface PublishSpec {
   readonly guestPort: number;
 }
 
-const SYNTAX = '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, [::1]:8080:192.168.127.3:80';
+const SYNTAX =
+  '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, [::1]:8080:192.168.127.3:80';
 
 function bad(text: string, why: string): NetproxyError {
-  return new NetproxyError('ERR_NETPROXY_CONFIG', `bad port to publish "${text}": ${why}`, { remedy: `allowed is ${SYNTAX}` });
+  return new NetproxyError('ERR_NETPROXY_CONFIG', `bad port to publish "${text}": ${why}`, {
+    remedy: `allowed is ${SYNTAX}`,
+  });
 }
 
 /** Parses one; throws ERR_NETPROXY_CONFIG naming what is wrong. */
@@ -40,8 +43,10 @@ export function parsePublish(text: string): PublishSpec {
   if (match === null) throw bad(text, 'it does not have that form');
   const [, host, hostPortText, guestIp, guestPortText] = match;
   const hostIp = host === undefined || host === 'localhost' ? '127.0.0.1' : host.replace(/^\[|\]$/g, '');
-  if (!hostIp.includes(':') && parseIpv4(hostIp) === undefined) throw bad(text, `"${hostIp}" is no IP address of the host`);
-  if (guestIp !== undefined && parseIpv4(guestIp) === undefined) throw bad(text, `"${guestIp}" is no IPv4 address`);
+  if (!hostIp.includes(':') && parseIpv4(hostIp) === undefined)
+    throw bad(text, `"${hostIp}" is no IP address of the host`);
+  if (guestIp !== undefined && parseIpv4(guestIp) === undefined)
+    throw bad(text, `"${guestIp}" is no IPv4 address`);
   const hostPort = Number(hostPortText);
   const guestPort = Number(guestPortText);
   if (hostPort > 65535) throw bad(text, `${hostPort} is no port (0 to 65535)`);

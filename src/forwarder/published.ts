@@ -7,8 +7,16 @@
  * there are at most MAX_UDP_CLIENTS per published port (the least recently used goes).
  */
 import {
-  type Errno, type HostIo, type HostListener, type HostStream, type HostUdpServer, type Ipv4, type Logger, type Millis, type Random,
-  Timer, below,
+  type Errno,
+  type HostIo,
+  type HostListener,
+  type HostStream,
+  type HostUdpServer,
+  type Logger,
+  type Millis,
+  type Random,
+  Timer,
+  below,
 } from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
 import type { Stack, TcpApplication, TcpEndpoint, UdpIn } from '../stack/index.js';
@@ -31,7 +39,18 @@ export type GuestSpec = Pick<PublishSpec, 'guest' | 'guestIp'>;
 export type FindGuest = (spec: GuestSpec, callback: (neighbour: Neighbour | undefined) => void) => void;
 
 export function publishedCounters() {
-  return { connections: 0, opened: 0, refused: 0, noGuest: 0, limit: 0, resets: 0, closed: 0, datagramsIn: 0, datagramsOut: 0, evicted: 0 };
+  return {
+    connections: 0,
+    opened: 0,
+    refused: 0,
+    noGuest: 0,
+    limit: 0,
+    resets: 0,
+    closed: 0,
+    datagramsIn: 0,
+    datagramsOut: 0,
+    evicted: 0,
+  };
 }
 
 interface UdpClient {
@@ -112,7 +131,8 @@ export class PublishedPort implements FlowOwner {
       return flow;
     }
     forwarder.findGuest(spec, (neighbour) => {
-      const endpoint = neighbour === undefined ? undefined : forwarder.connect(neighbour, spec.guestPort, flow);
+      const endpoint =
+        neighbour === undefined ? undefined : forwarder.connect(neighbour, spec.guestPort, flow);
       if (endpoint === undefined) {
         counters.noGuest++;
         stream.reset();
@@ -150,7 +170,8 @@ export class PublishedPort implements FlowOwner {
     if (known !== undefined) this.dropClient(known);
     const copy = bytes.slice();
     this.forwarder.findGuest(this.spec, (neighbour) => {
-      const client = neighbour === undefined || this.closed ? undefined : this.addClient(neighbour, host, port);
+      const client =
+        neighbour === undefined || this.closed ? undefined : this.addClient(neighbour, host, port);
       if (client === undefined) this.counters.noGuest++;
       else this.toGuest(client, copy);
     });
@@ -168,9 +189,14 @@ export class PublishedPort implements FlowOwner {
     });
     if (gatewayPort === undefined) return undefined;
     const client: UdpClient = {
-      host, port, gatewayPort, neighbour, lastUsed: stack.now(),
+      host,
+      port,
+      gatewayPort,
+      neighbour,
+      lastUsed: stack.now(),
       timer: new Timer((now) => {
-        if (client.lastUsed + UDP_CLIENT_IDLE > now) stack.timers.set(client.timer, client.lastUsed + UDP_CLIENT_IDLE);
+        if (client.lastUsed + UDP_CLIENT_IDLE > now)
+          stack.timers.set(client.timer, client.lastUsed + UDP_CLIENT_IDLE);
         else this.dropClient(client);
       }),
     };
@@ -183,7 +209,15 @@ export class PublishedPort implements FlowOwner {
   private toGuest(client: UdpClient, bytes: Uint8Array): void {
     const { stack } = this.forwarder;
     client.lastUsed = stack.now();
-    stack.packets.udp(client.neighbour, stack.config.gatewayIp, client.gatewayPort, this.spec.guestPort, bytes, 0, bytes.length);
+    stack.packets.udp(
+      client.neighbour,
+      stack.config.gatewayIp,
+      client.gatewayPort,
+      this.spec.guestPort,
+      bytes,
+      0,
+      bytes.length,
+    );
   }
 
   private fromGuest(client: UdpClient, datagram: UdpIn): void {

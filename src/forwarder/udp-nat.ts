@@ -6,9 +6,23 @@
  * IDLE_STREAM once traffic went both ways repeatedly (RFC 4787 REQ-5 asks for 2 minutes or more). A guest has at most
  * MAX_PER_GUEST mappings and the network MAX_MAPPINGS; beyond, the least recently used goes.
  */
-import { type Errno, type HostIo, type HostUdp, type HostUdpHandler, type Ipv4, type Millis, Timer } from '../core/index.js';
+import {
+  type Errno,
+  type HostIo,
+  type HostUdp,
+  type HostUdpHandler,
+  type Ipv4,
+  type Millis,
+  Timer,
+} from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
-import { UNREACHABLE_FRAGMENTATION, UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
+import {
+  UNREACHABLE_FRAGMENTATION,
+  UNREACHABLE_HOST,
+  UNREACHABLE_NET,
+  UNREACHABLE_PORT,
+  UNREACHABLE_PROHIBITED,
+} from '../icmp/index.js';
 import type { Decision } from '../policy/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
 
@@ -25,11 +39,24 @@ export interface UdpLimits {
 }
 
 export const DEFAULT_UDP_LIMITS: UdpLimits = {
-  idleShort: IDLE_SHORT, idleStream: IDLE_STREAM, perGuest: MAX_PER_GUEST, total: MAX_MAPPINGS,
+  idleShort: IDLE_SHORT,
+  idleStream: IDLE_STREAM,
+  perGuest: MAX_PER_GUEST,
+  total: MAX_MAPPINGS,
 };
 
 export function udpCounters() {
-  return { mappings: 0, expired: 0, evicted: 0, toHost: 0, toGuest: 0, denied: 0, errors: 0, unreachable: 0, tooLong: 0 };
+  return {
+    mappings: 0,
+    expired: 0,
+    evicted: 0,
+    toHost: 0,
+    toGuest: 0,
+    denied: 0,
+    errors: 0,
+    unreachable: 0,
+    tooLong: 0,
+  };
 }
 
 /** One guest address and port, and its host socket. */
@@ -82,7 +109,12 @@ export class UdpNat {
   private readonly mappings = new Map<string, UdpMapping>();
   private readonly perGuest = new Map<number, number>();
 
-  constructor(stack: Stack, io: HostIo, isLoopback: (ip: Ipv4) => boolean, limits: UdpLimits = DEFAULT_UDP_LIMITS) {
+  constructor(
+    stack: Stack,
+    io: HostIo,
+    isLoopback: (ip: Ipv4) => boolean,
+    limits: UdpLimits = DEFAULT_UDP_LIMITS,
+  ) {
     this.stack = stack;
     this.io = io;
     this.isLoopback = isLoopback;
@@ -105,8 +137,17 @@ export class UdpNat {
     if (verdict.kind !== 'dial') {
       this.counters.denied++;
       if (verdict.kind === 'deny' && verdict.how === 'silent') return;
-      const code = verdict.kind === 'deny' && verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_PORT;
-      this.stack.icmpUnreachableUdp(neighbour, datagram.sourcePort, datagram.destination, datagram.destinationPort, datagram.length, code, 0);
+      const code =
+        verdict.kind === 'deny' && verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_PORT;
+      this.stack.icmpUnreachableUdp(
+        neighbour,
+        datagram.sourcePort,
+        datagram.destination,
+        datagram.destinationPort,
+        datagram.length,
+        code,
+        0,
+      );
       return;
     }
     const now = this.stack.now();
@@ -120,12 +161,27 @@ export class UdpNat {
     mapping.socket.send(datagram.bytes, datagram.offset, datagram.length, verdict.ip, verdict.port);
   }
 
-  toGuest(mapping: UdpMapping, bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
+  toGuest(
+    mapping: UdpMapping,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    ip: Ipv4,
+    port: number,
+  ): void {
     mapping.received++;
     mapping.bytesToGuest += length;
     this.counters.toGuest++;
     this.used(mapping, this.stack.now());
-    this.stack.packets.udp(mapping.neighbour, this.asSeenByGuest(ip), port, mapping.guestPort, bytes, offset, length);
+    this.stack.packets.udp(
+      mapping.neighbour,
+      this.asSeenByGuest(ip),
+      port,
+      mapping.guestPort,
+      bytes,
+      offset,
+      length,
+    );
   }
 
   failed(mapping: UdpMapping, errno: Errno, ip: Ipv4, port: number, mtu: number): void {
@@ -133,7 +189,15 @@ export class UdpNat {
     const code = unreachableCode(errno);
     if (code === undefined) return;
     this.counters.unreachable++;
-    this.stack.icmpUnreachableUdp(mapping.neighbour, mapping.guestPort, this.asSeenByGuest(ip), port, 0, code, mtu);
+    this.stack.icmpUnreachableUdp(
+      mapping.neighbour,
+      mapping.guestPort,
+      this.asSeenByGuest(ip),
+      port,
+      0,
+      code,
+      mtu,
+    );
   }
 
   expire(mapping: UdpMapping): void {

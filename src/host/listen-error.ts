@@ -15,7 +15,8 @@ async function socketInodes(protocol: 'tcp' | 'udp', port: number): Promise<Set<
     for (const line of text.split('\n').slice(1)) {
       const columns = line.trim().split(/\s+/);
       const listening = protocol === 'udp' || columns[3] === '0A';
-      if (listening && columns[1]?.endsWith(`:${wanted}`) === true && columns[9] !== undefined) inodes.add(columns[9]);
+      if (listening && columns[1]?.endsWith(`:${wanted}`) === true && columns[9] !== undefined)
+        inodes.add(columns[9]);
     }
   }
   return inodes;
@@ -56,12 +57,22 @@ function remedy(errno: string, port: number): string {
 
 /** The error for a port that could not be bound. */
 export async function listenError(
-  protocol: 'tcp' | 'udp', host: string, port: number, errno: string, cause: unknown,
+  protocol: 'tcp' | 'udp',
+  host: string,
+  port: number,
+  errno: string,
+  cause: unknown,
 ): Promise<NetproxyError> {
   const holder = errno === 'EADDRINUSE' ? await portHolder(protocol, port).catch(() => undefined) : undefined;
   const shown = host.includes(':') ? `[${host}]` : host;
   const by = holder === undefined ? '' : ` (${holder})`;
-  return new NetproxyError('ERR_NETPROXY_PUBLISH', `cannot publish ${protocol} ${shown}:${port}: ${errnoText(errno)}${by}`, {
-    remedy: remedy(errno, port), errno, cause,
-  });
+  return new NetproxyError(
+    'ERR_NETPROXY_PUBLISH',
+    `cannot publish ${protocol} ${shown}:${port}: ${errnoText(errno)}${by}`,
+    {
+      remedy: remedy(errno, port),
+      errno,
+      cause,
+    },
+  );
 }

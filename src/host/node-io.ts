@@ -2,8 +2,19 @@
 import { type Socket as UdpSocket, createSocket } from 'node:dgram';
 import { connect, createServer, isIPv6 } from 'node:net';
 import {
-  type HostIo, type HostListener, type HostStream, type HostStreamHandler, type HostTarget, type HostUdp, type HostUdpHandler,
-  type HostUdpServer, type HostUdpServerHandler, type Ipv4, formatIpv4, ipv4, parseIpv4,
+  type HostIo,
+  type HostListener,
+  type HostStream,
+  type HostStreamHandler,
+  type HostTarget,
+  type HostUdp,
+  type HostUdpHandler,
+  type HostUdpServer,
+  type HostUdpServerHandler,
+  type Ipv4,
+  formatIpv4,
+  ipv4,
+  parseIpv4,
 } from '../core/index.js';
 import { errnoOf } from './errno.js';
 import { listenError } from './listen-error.js';
@@ -27,7 +38,11 @@ function dial(target: HostTarget, handler: HostStreamHandler): HostStream {
   return stream;
 }
 
-function listen(host: string, port: number, onStream: (stream: HostStream) => HostStreamHandler): Promise<HostListener> {
+function listen(
+  host: string,
+  port: number,
+  onStream: (stream: HostStream) => HostStreamHandler,
+): Promise<HostListener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
       const stream = new NodeStream(socket, false);
@@ -83,7 +98,12 @@ class NodeUdp implements HostUdp {
 function bindUdp(host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer> {
   return new Promise((resolve, reject) => {
     const v6 = isIPv6(host);
-    const socket = createSocket({ type: v6 ? 'udp6' : 'udp4', ipv6Only: v6, recvBufferSize: UDP_BUFFER, sendBufferSize: UDP_BUFFER });
+    const socket = createSocket({
+      type: v6 ? 'udp6' : 'udp4',
+      ipv6Only: v6,
+      recvBufferSize: UDP_BUFFER,
+      sendBufferSize: UDP_BUFFER,
+    });
     let closed = false;
     socket.once('error', (error) => {
       socket.close();

@@ -61,7 +61,12 @@ export class NodeStream implements HostStream {
   connected(): void {
     this.connecting = false;
     const { socket } = this;
-    if (!this.unix && socket.localPort !== undefined && socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress) {
+    if (
+      !this.unix &&
+      socket.localPort !== undefined &&
+      socket.localPort === socket.remotePort &&
+      socket.localAddress === socket.remoteAddress
+    ) {
       // TCP self-connect (simultaneous open with ourselves): nobody listens there.
       this.connecting = true;
       this.gone('ECONNREFUSED');
@@ -95,7 +100,7 @@ export class NodeStream implements HostStream {
       const n = chunk.length;
       socket.write(chunk, (error) => {
         this.inFlight -= n;
-        if (error != null) return;
+        if (error !== null && error !== undefined) return;
         this.done += n;
         this.handler?.writable();
       });

@@ -30,12 +30,14 @@ export function hostNetworks(): Cidr[] {
     for (const one of list ?? []) {
       const base = parseIpv4(one.address);
       const prefix = Number(one.cidr?.split('/')[1] ?? 32);
-      if (base !== undefined && prefix > 0) networks.push({ base: ipv4(base & (-1 << (32 - prefix))), prefix });
+      if (base !== undefined && prefix > 0)
+        networks.push({ base: ipv4(base & (-1 << (32 - prefix))), prefix });
     }
   }
   for (const line of routeLines()) {
     const [, destination, , flags, , , , mask] = line.split('\t');
-    if (destination === undefined || mask === undefined || (Number.parseInt(flags ?? '0', 16) & 1) === 0) continue;
+    if (destination === undefined || mask === undefined || (Number.parseInt(flags ?? '0', 16) & 1) === 0)
+      continue;
     const bits = swap(mask);
     const prefix = Math.clz32(~bits);
     if (prefix > 0) networks.push({ base: swap(destination), prefix });

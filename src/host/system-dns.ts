@@ -1,26 +1,108 @@
-import { lookup } from 'node:dns/promises';
+/**
+ * How this host resolves names, for the gateway's DNS.
+ *
+ * On Linux and its like, where nsswitch.conf finds hosts by `files` and `dns` alone, addresses are relayed to the name
+ * servers of resolv.conf after a look at the hosts file; other modules (resolve, mdns, sss, winbind) are only known to
+ * the C library, which is asked then, as on macOS and Windows. Servers of the configuration replace all that. The files
+ * are read again when they change.
+ */
+import { Resolver } from 'node:dns';
 import type { HostResolver, Logger } from '../core/index.js';
-import type { DnsUpstream, HostsNames } from '../dns/index.js';
+import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
+import { HostDnsUpstream } from './dns-upstream.js';
+import { OsResolver } from './resolver.js';
+import {
+  isFilesAndDns,
+  parseHosts,
+  parseNsswitch,
+  parseResolvConf,
+  parseServer,
+  type DnsServerAddress,
+} from './resolver-files.js';
+import { WatchedFile } from './watched-file.js';
 
 export interface SystemDns {
   readonly resolver: HostResolver;
   readonly upstream: DnsUpstream;
-  readonly hosts: HostsNames | undefined;
-  mode(): 'relay' | 'resolver';
+  readonly hosts: HostsNames;
+  mode(): SystemMode;
+  /** Name servers in the order in which they are asked. */
+  servers(): readonly DnsServerAddress[];
   close(): void;
 }
 
-// Placeholder until the resolver lands.
-export function systemDns(_options: { readonly logger: Logger; readonly servers?: readonly string[] | undefined }): SystemDns {
-  return {
-    resolver: {
-      lookup: async (name, family) => (await lookup(name, { family, all: true })) as never,
-      reverse: () => Promise.resolve([]),
-      close: () => undefined,
-    },
-    upstream: { query: () => Promise.reject(new Error('none')), close: () => undefined },
-    hosts: undefined,
-    mode: () => 'resolver',
-    close: () => undefined,
+export interface SystemDnsOptions {
+  readonly logger: Logger;
+  /** `IP` or `IP#PORT`, instead of the host's own; what is neither is left out with a warning. */
+  readonly servers?: readonly string[] | undefined;
+  readonly platform?: NodeJS.Platform | undefined;
+  readonly paths?: Partial<Record<'resolvConf' | 'nsswitch' | 'hosts', string>> | undefined;
+}
+
+/** Without a name server in resolv.conf, the C library asks this one. */
+const DEFAULT_SERVERS: readonly DnsServerAddress[] = [{ host: '127.0.0.1', port: 53 }];
+
+export function systemDns(options: SystemDnsOptions): SystemDns {
+  const { logger, paths } = options;
+  const platform = options.platform ?? process.platform;
+  const configured = configuredServers(options);
+  const ownResolver = platform === 'darwin' || platform === 'win32';
+
+  const resolvConf = new WatchedFile(
+    paths?.resolvConf ?? '/etc/resolv.conf',
+    (text) => (text === undefined ? [] : parseResolvConf(text)),
+    logger,
+  );
+  // Without a line for hosts, glibc and musl both go by hosts file and DNS.
+  const filesAndDns = new WatchedFile(
+    paths?.nsswitch ?? '/etc/nsswitch.conf',
+    (text) => isFilesAndDns(parseNsswitch(text ?? '') ?? ['files', 'dns']),
+    logger,
+  );
+  const hosts = new WatchedFile(paths?.hosts ?? '/etc/hosts', (text) => parseHosts(text ?? ''), logger);
+
+  const servers = (): readonly DnsServerAddress[] => {
+    if (configured) return configured;
+    if (platform === 'win32') return serversOfNode();
+    const found = resolvConf.get();
+    return found.length > 0 ? found : DEFAULT_SERVERS;
   };
+  const upstream = new HostDnsUpstream({ servers });
+  const resolver = new OsResolver();
+  return {
+    resolver,
+    upstream,
+    hosts: {
+      addresses: (name) => hosts.get().addresses.get(name),
+      names: (address) => hosts.get().names.get(canonicalAddress(address) ?? address),
+    },
+    mode: () => (configured || (!ownResolver && filesAndDns.get()) ? 'relay' : 'resolver'),
+    servers,
+    close: () => {
+      upstream.close();
+      resolver.close();
+    },
+  };
+}
+
+function configuredServers({ servers, logger }: SystemDnsOptions): readonly DnsServerAddress[] | undefined {
+  if (servers === undefined || servers.length === 0) return undefined;
+  return servers.flatMap((text) => {
+    const server = parseServer(text);
+    if (server) return [server];
+    logger.warn('not a DNS server: allowed is IP or IP#PORT', { server: text });
+    return [];
+  });
+}
+
+/** What Node's own resolver (c-ares) read from the registry; a new one reads it anew. */
+function serversOfNode(): readonly DnsServerAddress[] {
+  return new Resolver().getServers().flatMap((text) => {
+    const match = /^\[([^\]]+)\]:(\d+)$/.exec(text);
+    return (
+      parseServer(match ? `${match[1]!}#${match[2]!}` : text) ??
+      parseServer(text.replace(/:(\d+)$/, '#$1')) ??
+      []
+    );
+  });
 }

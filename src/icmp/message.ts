@@ -53,5 +53,11 @@ export function emitIcmp(message: IcmpMessage): Uint8Array {
 
 /** True for messages that are errors: they are never answered with an error (RFC 1122 section 3.2.2). */
 export function isIcmpError(type: number): boolean {
-  return type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM || type === 4 || type === 5;
+  return (
+    type === ICMP_UNREACHABLE ||
+    type === ICMP_TIME_EXCEEDED ||
+    type === ICMP_PARAMETER_PROBLEM ||
+    type === 4 ||
+    type === 5
+  );
 }

@@ -44,7 +44,12 @@ export interface Ipv4Packet {
 export type Ipv4Fault = 'truncated' | 'version' | 'headerLength' | 'totalLength' | 'checksum';
 
 /** Checks version, lengths and checksum of a header; undefined when all is well. `length`: bytes that are there. */
-export function ipv4Fault(view: DataView, bytes: Uint8Array, at: number, length: number): Ipv4Fault | undefined {
+export function ipv4Fault(
+  view: DataView,
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+): Ipv4Fault | undefined {
   if (length < IP_HEADER) return 'truncated';
   const first = bytes[at]!;
   if (first >>> 4 !== 4) return 'version';
@@ -60,9 +65,16 @@ export function ipv4Fault(view: DataView, bytes: Uint8Array, at: number, length:
 /** Folded sum of a 20-byte header; 0xffff over a right one. */
 function headerSum(view: DataView, at: number): number {
   let sum =
-    view.getUint16(at) + view.getUint16(at + 2) + view.getUint16(at + 4) + view.getUint16(at + 6) +
-    view.getUint16(at + 8) + view.getUint16(at + 10) + view.getUint16(at + 12) + view.getUint16(at + 14) +
-    view.getUint16(at + 16) + view.getUint16(at + 18);
+    view.getUint16(at) +
+    view.getUint16(at + 2) +
+    view.getUint16(at + 4) +
+    view.getUint16(at + 6) +
+    view.getUint16(at + 8) +
+    view.getUint16(at + 10) +
+    view.getUint16(at + 12) +
+    view.getUint16(at + 14) +
+    view.getUint16(at + 16) +
+    view.getUint16(at + 18);
   sum = (sum & 0xffff) + (sum >>> 16);
   return (sum & 0xffff) + (sum >>> 16);
 }
@@ -91,8 +103,16 @@ export function parseIpv4Packet(bytes: Uint8Array): Ipv4Packet | Ipv4Fault {
 
 /** Writes a 20-byte header with its checksum. `total`: header and payload, bytes; `fragment`: flags and offset field. */
 export function writeIpv4Header(
-  view: DataView, at: number, total: number, id: number, fragment: number, ttl: number, protocol: number, tos: number,
-  source: Ipv4, destination: Ipv4,
+  view: DataView,
+  at: number,
+  total: number,
+  id: number,
+  fragment: number,
+  ttl: number,
+  protocol: number,
+  tos: number,
+  source: Ipv4,
+  destination: Ipv4,
 ): void {
   view.setUint16(at, 0x4500 | tos);
   view.setUint16(at + IP_TOTAL_LENGTH, total);
@@ -115,7 +135,16 @@ export function emitIpv4Packet(packet: Ipv4Packet): Uint8Array {
     (packet.moreFragments ? IP_MORE_FRAGMENTS : 0) |
     (packet.fragmentOffset / 8);
   writeIpv4Header(
-    view, 0, bytes.length, packet.id, fragment, packet.ttl, packet.protocol, packet.tos, packet.source, packet.destination,
+    view,
+    0,
+    bytes.length,
+    packet.id,
+    fragment,
+    packet.ttl,
+    packet.protocol,
+    packet.tos,
+    packet.source,
+    packet.destination,
   );
   bytes.set(packet.options, IP_HEADER);
   bytes[0] = 0x40 | (headerLength / 4);

@@ -7,7 +7,15 @@
  * honest sender makes them. An exact duplicate is ignored. Over the limit the port's oldest datagram goes.
  */
 import { type Ipv4, type Millis, ipv4 } from '../core/index.js';
-import { IP_DESTINATION, IP_FRAGMENT, IP_ID, IP_MORE_FRAGMENTS, IP_PROTOCOL, IP_SOURCE, IP_TOTAL_LENGTH } from './header.js';
+import {
+  IP_DESTINATION,
+  IP_FRAGMENT,
+  IP_ID,
+  IP_MORE_FRAGMENTS,
+  IP_PROTOCOL,
+  IP_SOURCE,
+  IP_TOTAL_LENGTH,
+} from './header.js';
 
 /** RFC 1122 section 3.3.2 says 60 to 120 s, Linux 30 s. ms. */
 export const REASSEMBLY_TIMEOUT: Millis = 30_000;
@@ -49,7 +57,12 @@ export interface Reassembled {
 
 export class Reassembler {
   readonly counters: ReassemblyCounters = {
-    fragments: 0, reassembled: 0, timedOut: 0, evicted: 0, overlapping: 0, malformed: 0,
+    fragments: 0,
+    reassembled: 0,
+    timedOut: 0,
+    evicted: 0,
+    overlapping: 0,
+    malformed: 0,
   };
   private readonly datagrams = new Map<string, Datagram>();
   private readonly perPort = new Map<number, number>();
@@ -124,7 +137,14 @@ export class Reassembler {
   private open(key: string, port: number, now: Millis): Datagram {
     if ((this.perPort.get(port) ?? 0) >= MAX_DATAGRAMS) this.evictOldest(port);
     const datagram: Datagram = {
-      key, port, started: now, head: undefined, payload: new Uint8Array(0), total: -1, received: 0, ranges: [],
+      key,
+      port,
+      started: now,
+      head: undefined,
+      payload: new Uint8Array(0),
+      total: -1,
+      received: 0,
+      ranges: [],
     };
     this.datagrams.set(key, datagram);
     this.perPort.set(port, (this.perPort.get(port) ?? 0) + 1);
@@ -132,7 +152,12 @@ export class Reassembler {
   }
 
   /** Enters [start, end) into the ranges, or says why not. */
-  private place(datagram: Datagram, start: number, end: number, more: boolean): 'new' | 'duplicate' | 'overlap' {
+  private place(
+    datagram: Datagram,
+    start: number,
+    end: number,
+    more: boolean,
+  ): 'new' | 'duplicate' | 'overlap' {
     const { ranges, total } = datagram;
     if (total >= 0 && (end > total || (!more && end !== total))) return 'overlap';
     if (!more && ranges.length > 0 && ranges[ranges.length - 1]! > end) return 'overlap';

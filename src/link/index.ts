@@ -17,7 +17,6 @@ export * from './spec.js';
 export { StreamOutput } from './stream-output.js';
 export { tapFdLink, tapHandleLink, tapLink, type TapOptions } from './tap.js';
 export { fillChecksum } from './tx-checksum.js';
-export * from './tap-link.js';
 export * from './types.js';
 export { AssemblingOutput } from './assemble.js';
 export type { VpnkitAssign, VpnkitAssignment } from './vpnkit.js';

@@ -1,7 +1,13 @@
 /** HostIo whose descriptors the crate owns: flows, listeners and UDP sockets in one epoll set. */
 import { constants } from 'node:os';
 import {
-  type HostIo, type HostListener, type HostStream, type HostStreamHandler, type HostTarget, type HostUdpServer, type HostUdpServerHandler,
+  type HostIo,
+  type HostListener,
+  type HostStream,
+  type HostStreamHandler,
+  type HostTarget,
+  type HostUdpServer,
+  type HostUdpServerHandler,
   parseIpv4,
 } from '../core/index.js';
 import { listenError, nodeIo } from '../host/index.js';
@@ -30,7 +36,10 @@ export function nativeIo(hub: Hub): HostIo {
     // A unix connect is decided at once or blocks: rare enough for Node's own sockets.
     if (target.kind === 'unix') return nodeIo.dial(target, handler);
     const ip = parseIpv4(target.host);
-    const handle = ip === undefined ? hub.poller.tcpConnect(target.host, target.port, null) : hub.poller.tcpConnect4(ip, target.port);
+    const handle =
+      ip === undefined
+        ? hub.poller.tcpConnect(target.host, target.port, null)
+        : hub.poller.tcpConnect4(ip, target.port);
     if (handle < 0) return stillborn(handle, handler);
     const stream = new NativeStream(hub, streams, handle, true);
     stream.attach(handler);
@@ -38,7 +47,9 @@ export function nativeIo(hub: Hub): HostIo {
   };
 
   const listen = async (
-    host: string, port: number, onStream: (stream: HostStream) => HostStreamHandler,
+    host: string,
+    port: number,
+    onStream: (stream: HostStream) => HostStreamHandler,
   ): Promise<HostListener> => {
     const listener = hub.poller.tcpListen(host, port, BACKLOG, true);
     if (listener < 0) throw await listenError('tcp', host, port, errnoName(listener), undefined);
@@ -56,7 +67,13 @@ export function nativeIo(hub: Hub): HostIo {
         if (handle === EAGAIN) return;
         if (handle < 0) continue;
         const from = hub.poller.address(handle, true);
-        const stream = new NativeStream(hub, streams, handle, false, from === null ? undefined : { host: from.address, port: from.port });
+        const stream = new NativeStream(
+          hub,
+          streams,
+          handle,
+          false,
+          from === null ? undefined : { host: from.address, port: from.port },
+        );
         stream.attach(onStream(stream));
       }
     });
@@ -71,7 +88,11 @@ export function nativeIo(hub: Hub): HostIo {
     };
   };
 
-  const bindUdp = async (host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer> => {
+  const bindUdp = async (
+    host: string,
+    port: number,
+    handler: HostUdpServerHandler,
+  ): Promise<HostUdpServer> => {
     const handle = hub.poller.udpOpen(host, port, host.includes(':'));
     if (handle < 0) throw await listenError('udp', host, port, errnoName(handle), undefined);
     return nativeUdpServer(hub, udp, handle, handler);

@@ -36,7 +36,10 @@ export class NativeStream implements HostStream {
   private step = 16 * 1024;
 
   constructor(
-    hub: Hub, scratch: StreamScratch, handle: number, connecting: boolean,
+    hub: Hub,
+    scratch: StreamScratch,
+    handle: number,
+    connecting: boolean,
     remote?: { readonly host: string; readonly port: number },
   ) {
     this.hub = hub;

@@ -1,8 +1,26 @@
 /** UDP sockets owned by the crate: `sendmmsg`, `recvmmsg`, and the errors that ICMP brought (IP_RECVERR). */
 import {
-  type HostUdp, type HostUdpHandler, type HostUdpServer, type HostUdpServerHandler, type Ipv4, NetproxyError, formatIpv4, ipv4, parseIpv4,
+  type HostUdp,
+  type HostUdpHandler,
+  type HostUdpServer,
+  type HostUdpServerHandler,
+  type Ipv4,
+  NetproxyError,
+  formatIpv4,
+  ipv4,
+  parseIpv4,
 } from '../core/index.js';
-import { EAGAIN, ERR, OPTION, READ, UDP_ERROR_STRIDE, UDP_IPV6, UDP_RX_STRIDE, UDP_TX_STRIDE, errnoName } from './constants.js';
+import {
+  EAGAIN,
+  ERR,
+  OPTION,
+  READ,
+  UDP_ERROR_STRIDE,
+  UDP_IPV6,
+  UDP_RX_STRIDE,
+  UDP_TX_STRIDE,
+  errnoName,
+} from './constants.js';
 import type { Hub } from './hub.js';
 
 /** Largest datagram with its slot's slack, bytes. */
@@ -64,7 +82,13 @@ export class NativeUdpSocket {
   }
 
   /** Sends one datagram; 0 or -errno. `address`: four words. */
-  send(bytes: Uint8Array, offset: number, length: number, port: number, address: readonly number[] | number): number {
+  send(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    port: number,
+    address: readonly number[] | number,
+  ): number {
     if (!this.open || length > SLOT) return 0;
     const { scratch } = this;
     scratch.out.set(bytes.subarray(offset, offset + length));
@@ -91,13 +115,17 @@ export class NativeUdpSocket {
     this.hub.poller.closeHandle(this.handle);
   }
 
+  private isOpen(): boolean {
+    return this.open;
+  }
+
   private ready(events: number): void {
     if ((events & ERR) !== 0) this.drainErrors();
     if ((events & READ) === 0) return;
     const { hub, scratch, sink } = this;
     for (let round = 0; round < MAX_ROUNDS && this.open; round++) {
       const n = hub.poller.udpRecvBatch(this.handle, scratch.bytesId, 0, SLOT * SLOTS, SLOT, scratch.metaId);
-      for (let i = 0; i < n && this.open; i++) {
+      for (let i = 0; i < n && this.isOpen(); i++) {
         const at = i * UDP_RX_STRIDE;
         sink.datagram(scratch.bytes, scratch.meta[at]!, scratch.meta[at + 1]!, at);
       }
@@ -108,7 +136,7 @@ export class NativeUdpSocket {
   private drainErrors(): void {
     const { hub, scratch, sink } = this;
     const n = hub.poller.udpErrors(this.handle, scratch.errorsId, ERRORS);
-    for (let i = 0; i < n && this.open; i++) {
+    for (let i = 0; i < n && this.isOpen(); i++) {
       const at = i * UDP_ERROR_STRIDE;
       sink.failed(errnoName(scratch.errors[at]!), at);
     }
@@ -149,7 +177,12 @@ export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler
 }
 
 /** A published port's socket; a negative handle is the caller's to report. */
-export function nativeUdpServer(hub: Hub, scratch: UdpScratch, handle: number, handler: HostUdpServerHandler): HostUdpServer {
+export function nativeUdpServer(
+  hub: Hub,
+  scratch: UdpScratch,
+  handle: number,
+  handler: HostUdpServerHandler,
+): HostUdpServer {
   const bound = hub.poller.address(handle, false);
   const socket = new NativeUdpSocket(hub, scratch, handle, {
     datagram: (bytes, offset, length, at) => {

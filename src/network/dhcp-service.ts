@@ -1,5 +1,14 @@
 /** DHCP on the gateway: the server's answers on the wire. */
-import { type Ipv4, type Scheduler, Timer, formatIpv4, macHigh, macLow, parseIpv4, parseMac } from '../core/index.js';
+import {
+  type Ipv4,
+  type Scheduler,
+  Timer,
+  formatIpv4,
+  macHigh,
+  macLow,
+  parseIpv4,
+  parseMac,
+} from '../core/index.js';
 import { type DhcpEvent, type DhcpReply, DhcpServer, type StaticLease, encodeDhcp } from '../dhcp/index.js';
 import { NetproxyError } from '../core/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
@@ -19,7 +28,12 @@ export class DhcpService {
     this.arm();
   });
 
-  constructor(stack: Stack, addresses: Addresses, config: NetworkConfig, changed: (event: DhcpEvent) => void) {
+  constructor(
+    stack: Stack,
+    addresses: Addresses,
+    config: NetworkConfig,
+    changed: (event: DhcpEvent) => void,
+  ) {
     this.stack = stack;
     this.scheduler = stack.deps.scheduler;
     const { gatewayIp, hostAlias, subnet, mtu } = addresses;
@@ -76,7 +90,13 @@ export class DhcpService {
 
   private send(datagram: UdpIn, { message, to }: DhcpReply): void {
     this.stack.packets.udpTo(
-      datagram.port, macHigh(to.mac), macLow(to.mac), this.stack.config.gatewayIp, DHCP_SERVER_PORT, to.ip, DHCP_CLIENT_PORT,
+      datagram.port,
+      macHigh(to.mac),
+      macLow(to.mac),
+      this.stack.config.gatewayIp,
+      DHCP_SERVER_PORT,
+      to.ip,
+      DHCP_CLIENT_PORT,
       encodeDhcp(message),
     );
   }

@@ -22,11 +22,18 @@ export class DnsService {
   });
 
   constructor(
-    services: Services, stack: Stack, addresses: Addresses, config: NetworkConfig, deps: NetworkDeps, dhcp: DhcpService, logger: Logger,
+    services: Services,
+    stack: Stack,
+    addresses: Addresses,
+    config: NetworkConfig,
+    deps: NetworkDeps,
+    dhcp: DhcpService,
+    logger: Logger,
   ) {
     this.stack = stack;
     const { gatewayIp, hostAlias, subnet } = addresses;
-    this.system = deps.upstream === undefined ? systemDns({ logger, servers: config.dns?.servers }) : undefined;
+    this.system =
+      deps.upstream === undefined ? systemDns({ logger, servers: config.dns?.servers }) : undefined;
     this.server = new DnsServer({
       builtin: new BuiltinNames({
         gateway: gatewayIp,
@@ -60,7 +67,9 @@ export class DnsService {
 
   /** The address of a name as a guest would get it. Rejects with ERR_NETPROXY_DIAL when there is none. */
   async resolve(name: string): Promise<Ipv4> {
-    const query = new Uint8Array(encode({ type: 'query', id: 1, flags: 0x100, questions: [{ type: 'A', name }] }));
+    const query = new Uint8Array(
+      encode({ type: 'query', id: 1, flags: 0x100, questions: [{ type: 'A', name }] }),
+    );
     const answer = this.server.handle(query, 'tcp', { id: 'explain' }, this.stack.now());
     this.arm();
     const bytes = await answer;
@@ -70,7 +79,9 @@ export class DnsService {
       if (ip !== undefined) return ip;
     }
     const rcode = (parsed as { rcode?: string } | undefined)?.rcode ?? 'no answer';
-    throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, { errno: 'ENOTFOUND' });
+    throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, {
+      errno: 'ENOTFOUND',
+    });
   }
 
   stop(): void {
@@ -84,7 +95,8 @@ export class DnsService {
     // A copy: the server keeps the question until the answer is there.
     const query = datagram.bytes.slice(offset, offset + length);
     const reply = (answer: Uint8Array | undefined): void => {
-      if (answer !== undefined) this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
+      if (answer !== undefined)
+        this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
     };
     const answer = this.server.handle(query, 'udp', guest, this.stack.now());
     if (answer instanceof Promise) {
@@ -104,7 +116,9 @@ export class DnsService {
 function extraHosts(config: NetworkConfig) {
   return Object.entries(config.dns?.hosts ?? {}).map(([name, address]) => {
     if (parseIpv4(address) === undefined) {
-      throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad address "${address}" of the name ${name}`, { remedy: 'Allowed is an IPv4 address.' });
+      throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad address "${address}" of the name ${name}`, {
+        remedy: 'Allowed is an IPv4 address.',
+      });
     }
     return { name, addresses: [address] };
   });

@@ -1,6 +1,15 @@
 /** Who is attached, and who is meant: names, reservations, the guest of a published port. */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, type Mac, NetproxyError, cidrContains, cidrLast, formatIpv4, ipv4, parseIpv4 } from '../core/index.js';
+import {
+  type Ipv4,
+  type Mac,
+  NetproxyError,
+  cidrContains,
+  cidrLast,
+  formatIpv4,
+  ipv4,
+  parseIpv4,
+} from '../core/index.js';
 import type { GuestSpec } from '../forwarder/index.js';
 import type { VpnkitAssignment } from '../link/index.js';
 import type { Stack } from '../stack/index.js';
@@ -45,9 +54,12 @@ export class Guests {
   nameFor(wanted: string | undefined): string {
     if (wanted !== undefined) {
       if (!/^[\w.-]{1,64}$/.test(wanted)) {
-        throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad guest name "${wanted}"`, { remedy: 'Allowed are 1 to 64 letters, digits, dots, dashes and underscores.' });
+        throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad guest name "${wanted}"`, {
+          remedy: 'Allowed are 1 to 64 letters, digits, dots, dashes and underscores.',
+        });
       }
-      if (this.byName(wanted) !== undefined) throw new NetproxyError('ERR_NETPROXY_STATE', `a guest named ${wanted} is attached already`);
+      if (this.byName(wanted) !== undefined)
+        throw new NetproxyError('ERR_NETPROXY_STATE', `a guest named ${wanted} is attached already`);
       return wanted;
     }
     for (let n = 1; ; n++) if (this.byName(`guest${n}`) === undefined) return `guest${n}`;
@@ -63,7 +75,10 @@ export class Guests {
       const ip = parseIpv4(text);
       const result = ip === undefined ? 'outOfRange' : server.reserve(guest.key, ip);
       if (result !== 'ok') {
-        throw new NetproxyError('ERR_NETPROXY_CONFIG', `cannot keep ${text} for guest ${guest.name}: ${result === 'taken' ? 'another guest has it' : 'it is no free address of the subnet'}`);
+        throw new NetproxyError(
+          'ERR_NETPROXY_CONFIG',
+          `cannot keep ${text} for guest ${guest.name}: ${result === 'taken' ? 'another guest has it' : 'it is no free address of the subnet'}`,
+        );
       }
     } else if (!this.uuids.has(guest.key) && (this.firstKey === undefined || this.firstKey === guest.key)) {
       // The first guest, and whoever takes its place, has the address that --guest-ip says.
@@ -85,7 +100,10 @@ export class Guests {
       else stack.arp.resolve(ip, callback);
       return;
     }
-    const guest = spec.guest === undefined ? this.firstWithAddress() : (this.byName(spec.guest) ?? this.byHostname(spec.guest));
+    const guest =
+      spec.guest === undefined
+        ? this.firstWithAddress()
+        : (this.byName(spec.guest) ?? this.byHostname(spec.guest));
     if (guest === undefined && spec.guest !== undefined) {
       callback(undefined);
       return;
@@ -101,7 +119,10 @@ export class Guests {
     const known = this.uuids.get(uuid);
     if (known !== undefined) {
       if (preferred !== undefined && preferred !== known.ip)
-        return { ok: false, message: 'UUID already assigned to a different IP than the IP requested by the client' };
+        return {
+          ok: false,
+          message: 'UUID already assigned to a different IP than the IP requested by the client',
+        };
       return { ok: true, ...known };
     }
     const ip = preferred === undefined ? this.freeAddress(uuid) : this.claim(uuid, preferred);
@@ -111,22 +132,28 @@ export class Guests {
       if (oldest !== undefined) this.forget(oldest);
     }
     const random = this.stack.deps.random.u32();
-    const mac = `02:50:00:${[16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}` as Mac;
+    const mac =
+      `02:50:00:${[16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}` as Mac;
     this.uuids.set(uuid, { ip, mac });
     return { ok: true, ip, mac };
   }
 
   private claim(uuid: string, ip: Ipv4): Ipv4 | string {
     const { subnet } = this.addresses;
-    if (!cidrContains(subnet, ip) || ip === subnet.base || ip === cidrLast(subnet)) return 'Preferred IP address out of range.';
-    return this.dhcp.server.reserve(uuid, ip) === 'ok' ? ip : `Preferred IP address ${formatIpv4(ip)} already used.`;
+    if (!cidrContains(subnet, ip) || ip === subnet.base || ip === cidrLast(subnet))
+      return 'Preferred IP address out of range.';
+    return this.dhcp.server.reserve(uuid, ip) === 'ok'
+      ? ip
+      : `Preferred IP address ${formatIpv4(ip)} already used.`;
   }
 
   private freeAddress(uuid: string): Ipv4 | string {
     const { subnet, guestIp } = this.addresses;
     const last = cidrLast(subnet);
-    for (let ip: number = guestIp; ip < last; ip++) if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
-    for (let ip: number = subnet.base + 1; ip < guestIp; ip++) if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
+    for (let ip: number = guestIp; ip < last; ip++)
+      if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
+    for (let ip: number = subnet.base + 1; ip < guestIp; ip++)
+      if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
     return 'No IP addresses available.';
   }
 

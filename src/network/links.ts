@@ -1,9 +1,20 @@
 /** How guests come onto the network: listeners, connected descriptors, TAPs, standard input and output. */
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type BlockPool, type Link, type Logger, NetproxyError } from '../core/index.js';
 import {
-  type AcceptDeps, type LinkListener, type LinkPeer, type NativeHub, type VpnkitAssign, acceptSocket, fdLink, listenLinks, openTapLink, adoptTapLink,
-  stdioLink, tapHandleLink,
+  type AcceptDeps,
+  type LinkListener,
+  type LinkPeer,
+  type NativeHub,
+  type TapOptions,
+  type VpnkitAssign,
+  acceptSocket,
+  fdLink,
+  listenLinks,
+  tapLink,
+  tapFdLink,
+  stdioLink,
+  tapHandleLink,
 } from '../link/index.js';
 import type { Guest } from './guest.js';
 import type { AttachOptions } from './types.js';
@@ -29,7 +40,11 @@ export class Links {
     this.deps = deps;
   }
 
-  async listen(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock', where: string, options: LinkOptions): Promise<LinkListener> {
+  async listen(
+    kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock',
+    where: string,
+    options: LinkOptions,
+  ): Promise<LinkListener> {
     const listener = await listenLinks(kind, where, {
       ...this.acceptDeps(),
       onLink: (link, peer) => {
@@ -37,7 +52,9 @@ export class Links {
           this.enter(link, peer, options);
         } catch (error) {
           link.close();
-          this.deps.logger.error(`link ${link.name}: ${error instanceof Error ? error.message : String(error)}`);
+          this.deps.logger.error(
+            `link ${link.name}: ${error instanceof Error ? error.message : String(error)}`,
+          );
         }
       },
     });
@@ -45,7 +62,10 @@ export class Links {
     return listener;
   }
 
-  async accept(source: Socket | number, options: LinkOptions & { readonly framing: 'qemu' | 'vpnkit' | 'connect' }): Promise<Guest> {
+  async accept(
+    source: Socket | number,
+    options: LinkOptions & { readonly framing: 'qemu' | 'vpnkit' | 'connect' },
+  ): Promise<Guest> {
     const deps = this.acceptDeps();
     const accepted =
       typeof source === 'number'
@@ -56,16 +76,19 @@ export class Links {
     return this.enter(accepted.link, accepted.peer, options);
   }
 
-  openTap(tap: { readonly name: string; readonly netns?: string | undefined }, options: AttachOptions): Guest {
-    return this.deps.attach(openTapLink(tap, this.linkDeps()), options);
+  openTap(tap: TapOptions, options: AttachOptions): Guest {
+    return this.deps.attach(tapLink({ ...tap, offloads: tap.offloads ?? true }, this.linkDeps()), options);
   }
 
   adoptTap(fd: number, options: AttachOptions): Guest {
-    return this.deps.attach(adoptTapLink(fd, this.linkDeps()), options);
+    return this.deps.attach(tapFdLink(fd, this.linkDeps()), options);
   }
 
   tapHandle(handle: number, options: AttachOptions): Guest {
-    return this.deps.attach(tapHandleLink(handle, this.linkDeps()), options);
+    return this.deps.attach(
+      tapHandleLink(handle, options.name ?? 'tap', options.mtu ?? this.deps.mtu, this.linkDeps()),
+      options,
+    );
   }
 
   stdio(options: AttachOptions): Guest {

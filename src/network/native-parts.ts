@@ -15,7 +15,8 @@ export interface NativeParts {
 
 export function nativeParts(wanted: boolean): NativeParts {
   const { addon, reason } = wanted ? loadNative() : { addon: undefined, reason: 'it was not asked for' };
-  if (addon === undefined) return { hub: undefined, io: undefined, pinger: undefined, reason, close: () => undefined };
+  if (addon === undefined)
+    return { hub: undefined, io: undefined, pinger: undefined, reason, close: () => undefined };
   const hub = new Hub(addon);
   return {
     hub,

@@ -63,7 +63,10 @@ export class Services {
   private enter<T>(services: Map<string, T>, protocol: string, ip: Ipv4, port: number, service: T): void {
     const key = `${ip}/${port}`;
     if (services.has(key))
-      throw new NetproxyError('ERR_NETPROXY_STATE', `${protocol} ${formatIpv4(ip)}:${port} has a service already`);
+      throw new NetproxyError(
+        'ERR_NETPROXY_STATE',
+        `${protocol} ${formatIpv4(ip)}:${port} has a service already`,
+      );
     services.set(key, service);
   }
 }

@@ -10,6 +10,14 @@ export function answerTime(services: Services, stack: Stack, gatewayIp: Ipv4): v
     if (neighbour === undefined) return;
     const answer = answerSntp(bytes, offset, length, stack.deps.scheduler.wall());
     if (answer === undefined) return;
-    stack.packets.udp(neighbour, datagram.destination, SNTP_PORT, datagram.sourcePort, answer, 0, answer.length);
+    stack.packets.udp(
+      neighbour,
+      datagram.destination,
+      SNTP_PORT,
+      datagram.sourcePort,
+      answer,
+      0,
+      answer.length,
+    );
   });
 }

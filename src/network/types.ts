@@ -37,7 +37,13 @@ export interface DhcpOptionsConfig {
   readonly domain?: string | undefined;
   readonly search?: readonly string[] | undefined;
   /** Addresses kept for a guest: by MAC or by the guest's name. */
-  readonly statics?: readonly { readonly ip: string; readonly mac?: string | undefined; readonly guest?: string | undefined }[] | undefined;
+  readonly statics?:
+    | readonly {
+        readonly ip: string;
+        readonly mac?: string | undefined;
+        readonly guest?: string | undefined;
+      }[]
+    | undefined;
 }
 
 export interface DnsConfig {

@@ -39,7 +39,10 @@ export class Upper implements StackUpper {
     const guest = syn.port.user as Guest;
     const { services, outbound } = this.parts;
     const decision = guest.policy.decide({
-      protocol: 'tcp', ip: syn.destination, port: syn.destinationPort, guest: guest.name,
+      protocol: 'tcp',
+      ip: syn.destination,
+      port: syn.destinationPort,
+      guest: guest.name,
     });
     if (decision.verdict.kind === 'service') services.tcp(syn, guest);
     else outbound.syn(syn, decision);
@@ -67,12 +70,28 @@ export class Upper implements StackUpper {
     const port = stack.portOf(echo.neighbour);
     if (port === undefined) return;
     const guest = port.user as Guest;
-    const { verdict } = guest.policy.decide({ protocol: 'icmp', ip: echo.destination, port: 0, guest: guest.name });
+    const { verdict } = guest.policy.decide({
+      protocol: 'icmp',
+      ip: echo.destination,
+      port: 0,
+      guest: guest.name,
+    });
     if (verdict.kind === 'deny') {
       if (verdict.how === 'silent') return;
       const { bytes, offset, length } = echo;
-      const quoted = stack.packets.quoteEcho(echo.neighbour, echo.destination, bytes.subarray(offset, offset + Math.min(length, 4)));
-      stack.packets.icmpError(echo.neighbour, stack.config.gatewayIp, ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, 0, quoted);
+      const quoted = stack.packets.quoteEcho(
+        echo.neighbour,
+        echo.destination,
+        bytes.subarray(offset, offset + Math.min(length, 4)),
+      );
+      stack.packets.icmpError(
+        echo.neighbour,
+        stack.config.gatewayIp,
+        ICMP_UNREACHABLE,
+        UNREACHABLE_PROHIBITED,
+        0,
+        quoted,
+      );
       return;
     }
     if (pinger === undefined) stack.counters.pingUnavailable++;
@@ -91,7 +110,10 @@ export class Upper implements StackUpper {
     )
       return lastDecision;
     const decision = guest.policy.decide({
-      protocol: 'udp', ip: datagram.destination, port: datagram.destinationPort, guest: guest.name,
+      protocol: 'udp',
+      ip: datagram.destination,
+      port: datagram.destinationPort,
+      guest: guest.name,
     });
     last.port = datagram.port.id;
     last.source = datagram.source;

@@ -1,11 +1,22 @@
 /** What is going on, for people and programs. */
 import { formatIpv4 } from '../core/index.js';
-import { type OutboundTcp, type Publisher, type TcpFlow, type UdpNat, formatPublish } from '../forwarder/index.js';
+import {
+  type OutboundTcp,
+  type Publisher,
+  type TcpFlow,
+  type UdpNat,
+  formatPublish,
+} from '../forwarder/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Guest } from './guest.js';
 import type { FlowInfo, PortInfo } from './types.js';
 
-export function flowInfos(outbound: OutboundTcp, publisher: Publisher, nat: UdpNat, stack: Stack): FlowInfo[] {
+export function flowInfos(
+  outbound: OutboundTcp,
+  publisher: Publisher,
+  nat: UdpNat,
+  stack: Stack,
+): FlowInfo[] {
   const now = stack.now();
   const nameOf = (port: number): string => (stack.port(port)?.user as Guest | undefined)?.name ?? '';
   const tcp = (flow: TcpFlow): FlowInfo => ({

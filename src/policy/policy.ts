@@ -91,11 +91,22 @@ export class Policy {
   /** Decides without counting. */
   explain(to: Destination): Decision {
     const { gatewayIp, hostAlias } = this.config;
-    const service = to.protocol === 'icmp' ? undefined : this.services.get(`${to.protocol}/${to.ip}/${to.port}`);
-    if (service !== undefined) return decide({ kind: 'service', service }, `service ${service}`, `the gateway's ${service} service answers`);
+    const service =
+      to.protocol === 'icmp' ? undefined : this.services.get(`${to.protocol}/${to.ip}/${to.port}`);
+    if (service !== undefined)
+      return decide(
+        { kind: 'service', service },
+        `service ${service}`,
+        `the gateway's ${service} service answers`,
+      );
     if (to.ip === gatewayIp) {
-      if (to.protocol === 'icmp') return decide({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
-      return decide({ kind: 'deny', how: 'reset' }, 'gateway', `the gateway has no service on ${to.protocol} port ${to.port}`);
+      if (to.protocol === 'icmp')
+        return decide({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
+      return decide(
+        { kind: 'deny', how: 'reset' },
+        'gateway',
+        `the gateway has no service on ${to.protocol} port ${to.port}`,
+      );
     }
     if (to.ip === hostAlias) return this.alias(to);
     const nobody = this.nobody(to);
@@ -104,7 +115,12 @@ export class Policy {
   }
 
   private alias(to: Destination): Decision {
-    if (to.protocol === 'icmp') return decide({ kind: 'service', service: 'echo' }, 'host alias', 'the host alias answers pings itself');
+    if (to.protocol === 'icmp')
+      return decide(
+        { kind: 'service', service: 'echo' },
+        'host alias',
+        'the host alias answers pings itself',
+      );
     const denied = this.match(to, true);
     if (denied?.action === 'deny') return this.denied(denied);
     if (denied === undefined && this.config.defaultAction === 'deny') return this.byDefault();
@@ -119,10 +135,23 @@ export class Policy {
   private nobody(to: Destination): Decision | undefined {
     const { ip } = to;
     if (ip >>> 24 === 127 || ip >>> 24 === 0)
-      return decide({ kind: 'deny', how: 'silent' }, 'loopback', 'loopback addresses never leave a machine; use the host alias');
-    if (ip >>> 28 >= 14) return decide({ kind: 'deny', how: 'silent' }, 'multicast', 'multicast, broadcast and reserved addresses are not forwarded');
+      return decide(
+        { kind: 'deny', how: 'silent' },
+        'loopback',
+        'loopback addresses never leave a machine; use the host alias',
+      );
+    if (ip >>> 28 >= 14)
+      return decide(
+        { kind: 'deny', how: 'silent' },
+        'multicast',
+        'multicast, broadcast and reserved addresses are not forwarded',
+      );
     if (cidrContains(this.config.subnet, ip))
-      return decide({ kind: 'deny', how: 'prohibited' }, 'subnet', 'the address belongs to the virtual network: guests reach each other over the switch');
+      return decide(
+        { kind: 'deny', how: 'prohibited' },
+        'subnet',
+        'the address belongs to the virtual network: guests reach each other over the switch',
+      );
     return undefined;
   }
 
@@ -131,14 +160,19 @@ export class Policy {
     if (rule?.action === 'deny') return this.denied(rule);
     if (rule !== undefined) return decide(verdict, rule.text, `allowed by the rule "${rule.text}"`);
     if (cidrContains(LINK_LOCAL, to.ip))
-      return decide({ kind: 'deny', how: 'prohibited' }, 'link-local', 'link-local addresses (cloud metadata) are denied unless a rule allows them');
+      return decide(
+        { kind: 'deny', how: 'prohibited' },
+        'link-local',
+        'link-local addresses (cloud metadata) are denied unless a rule allows them',
+      );
     if (this.config.defaultAction === 'deny') return this.byDefault();
     return decide(verdict, 'default', 'no rule speaks of it; the default action is allow');
   }
 
   private match(to: Destination, isHost: boolean): PolicyRule | undefined {
     return this.config.rules.find((rule) => {
-      const target = isHost && this.speaksOfHost(rule.target) ? { ...rule, target: { kind: 'host' } as const } : rule;
+      const target =
+        isHost && this.speaksOfHost(rule.target) ? { ...rule, target: { kind: 'host' } as const } : rule;
       return ruleMatches(target, to.protocol, to.ip, to.port, to.guest, isHost);
     });
   }
@@ -160,7 +194,11 @@ export class Policy {
   }
 
   private byDefault(): Decision {
-    return decide({ kind: 'deny', how: 'prohibited' }, 'default', 'no rule allows it and the default action is deny');
+    return decide(
+      { kind: 'deny', how: 'prohibited' },
+      'default',
+      'no rule allows it and the default action is deny',
+    );
   }
 }
 

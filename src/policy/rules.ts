@@ -9,7 +9,8 @@ export interface PortRange {
 }
 
 /** What a rule is about: a network, the host in all its addresses, or everything. */
-export type RuleTarget = { readonly kind: 'cidr'; readonly cidr: Cidr } | { readonly kind: 'host' } | { readonly kind: 'any' };
+export type RuleTarget =
+  { readonly kind: 'cidr'; readonly cidr: Cidr } | { readonly kind: 'host' } | { readonly kind: 'any' };
 
 export interface PolicyRule {
   readonly action: 'allow' | 'deny';
@@ -24,7 +25,8 @@ export interface PolicyRule {
   readonly text: string;
 }
 
-const ALLOWED = 'allowed is [tcp:|udp:|icmp:]TARGET[:PORTS][@GUEST] with TARGET an IPv4 address, a CIDR, "host" or "any", e.g. tcp:10.0.0.0/8:80,8000-8100@build';
+const ALLOWED =
+  'allowed is [tcp:|udp:|icmp:]TARGET[:PORTS][@GUEST] with TARGET an IPv4 address, a CIDR, "host" or "any", e.g. tcp:10.0.0.0/8:80,8000-8100@build';
 
 function bad(text: string, why: string): NetproxyError {
   return new NetproxyError('ERR_NETPROXY_CONFIG', `bad policy rule "${text}": ${why}`, { remedy: ALLOWED });
@@ -57,7 +59,8 @@ function parseTarget(text: string, target: string): RuleTarget {
   if (target === 'host') return { kind: 'host' };
   if (target === 'any' || target === '*') return { kind: 'any' };
   const cidr = parseCidr(target);
-  if (cidr === undefined) throw bad(text, `"${target}" is no IPv4 address, no CIDR, not "host" and not "any"`);
+  if (cidr === undefined)
+    throw bad(text, `"${target}" is no IPv4 address, no CIDR, not "host" and not "any"`);
   return { kind: 'cidr', cidr };
 }
 
@@ -66,14 +69,20 @@ function parsePorts(text: string, ports: string): PortRange[] {
     const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part);
     const first = Number(match?.[1]);
     const last = match?.[2] === undefined ? first : Number(match[2]);
-    if (match === null || first < 1 || last > 65535 || last < first) throw bad(text, `"${part}" is no port or range (1 to 65535)`);
+    if (match === null || first < 1 || last > 65535 || last < first)
+      throw bad(text, `"${part}" is no port or range (1 to 65535)`);
     return { first, last };
   });
 }
 
 /** Whether the rule speaks of this destination. `isHost`: the address is one of the host's own. */
 export function ruleMatches(
-  rule: PolicyRule, protocol: PolicyProtocol, ip: Ipv4, port: number, guest: string, isHost: boolean,
+  rule: PolicyRule,
+  protocol: PolicyProtocol,
+  ip: Ipv4,
+  port: number,
+  guest: string,
+  isHost: boolean,
 ): boolean {
   if (rule.protocol !== undefined && rule.protocol !== protocol) return false;
   if (rule.guest !== undefined && rule.guest !== guest) return false;

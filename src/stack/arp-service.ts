@@ -1,6 +1,15 @@
 /** ARP of the gateway: answers for its own addresses, learns from what it sees, asks where a guest is (RFC 826). */
 import { ARP_LENGTH, ARP_REPLY, ARP_REQUEST, type Neighbour, parseArp } from '../arp/index.js';
-import { type Ipv4, MAC_BROADCAST, MAC_ZERO, type Millis, Timer, cidrContains, macHigh, macLow } from '../core/index.js';
+import {
+  type Ipv4,
+  MAC_BROADCAST,
+  MAC_ZERO,
+  type Millis,
+  Timer,
+  cidrContains,
+  macHigh,
+  macLow,
+} from '../core/index.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 
@@ -45,7 +54,13 @@ export class ArpService {
     const { gatewayMac } = stack.config;
     stack.packets.arp(
       port,
-      { operation: ARP_REPLY, senderMac: gatewayMac, senderIp: packet.targetIp, targetMac: senderMac, targetIp: senderIp },
+      {
+        operation: ARP_REPLY,
+        senderMac: gatewayMac,
+        senderIp: packet.targetIp,
+        targetMac: senderMac,
+        targetIp: senderIp,
+      },
       macHigh(senderMac),
       macLow(senderMac),
     );
@@ -92,7 +107,13 @@ export class ArpService {
     }
     question.tries++;
     const { gatewayMac, gatewayIp } = stack.config;
-    const request = { operation: ARP_REQUEST, senderMac: gatewayMac, senderIp: gatewayIp, targetMac: MAC_ZERO, targetIp: ip };
+    const request = {
+      operation: ARP_REQUEST,
+      senderMac: gatewayMac,
+      senderIp: gatewayIp,
+      targetMac: MAC_ZERO,
+      targetIp: ip,
+    };
     for (const port of stack.ports()) {
       stack.packets.arp(port, request, macHigh(MAC_BROADCAST), macLow(MAC_BROADCAST));
     }
@@ -111,4 +132,3 @@ export class ArpService {
     for (const callback of question.waiting) callback(neighbour);
   }
 }
-

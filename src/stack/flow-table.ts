@@ -67,7 +67,12 @@ export class FlowTable<T> {
     for (;;) {
       if (values[slot] === undefined) return slot;
       const at = slot * WORDS;
-      if (words[at + 1] === (b | 0) && words[at + 3] === (d | 0) && words[at + 2] === (c | 0) && words[at] === (a | 0))
+      if (
+        words[at + 1] === (b | 0) &&
+        words[at + 3] === (d | 0) &&
+        words[at + 2] === (c | 0) &&
+        words[at] === (a | 0)
+      )
         return slot;
       slot = (slot + 1) & mask;
     }

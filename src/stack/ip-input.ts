@@ -1,12 +1,40 @@
 /** IPv4 packets from guests: checked (RFC 1122, RFC 1812), reassembled, and handed to TCP, UDP or ICMP. */
 import type { Neighbour } from '../arp/index.js';
 import {
-  type Block, IPV4_BROADCAST, type Ipv4, type Millis, RX_CHECKSUM_OK, checksum, cidrContains, cidrLast, ipv4, isMulticastIpv4,
+  type Block,
+  IPV4_BROADCAST,
+  type Ipv4,
+  type Millis,
+  RX_CHECKSUM_OK,
+  checksum,
+  cidrContains,
+  cidrLast,
+  ipv4,
+  isMulticastIpv4,
 } from '../core/index.js';
-import { EXCEEDED_REASSEMBLY, EXCEEDED_TTL, ICMP_ECHO_REQUEST, ICMP_HEADER, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_HOST, UNREACHABLE_PROTOCOL } from '../icmp/index.js';
 import {
-  IP_DESTINATION, IP_FRAGMENT, IP_PROTOCOL, IP_SOURCE, IP_TOS, IP_TOTAL_LENGTH, IP_TTL, PROTOCOL_ICMP, PROTOCOL_TCP,
-  PROTOCOL_UDP, Reassembler, ipv4Fault,
+  EXCEEDED_REASSEMBLY,
+  EXCEEDED_TTL,
+  ICMP_ECHO_REQUEST,
+  ICMP_HEADER,
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
+  UNREACHABLE_HOST,
+  UNREACHABLE_PROTOCOL,
+} from '../icmp/index.js';
+import {
+  IP_DESTINATION,
+  IP_FRAGMENT,
+  IP_PROTOCOL,
+  IP_SOURCE,
+  IP_TOS,
+  IP_TOTAL_LENGTH,
+  IP_TTL,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  Reassembler,
+  ipv4Fault,
 } from '../ipv4/index.js';
 import { UDP_HEADER, udpFault } from '../udp/index.js';
 import type { StackPort } from './port.js';
@@ -32,13 +60,32 @@ export class IpInput {
     this.stack = stack;
     this.broadcast = cidrLast(stack.config.subnet);
     this.datagram = {
-      port: undefined as unknown as StackPort, neighbour: undefined, source: ipv4(0), sourcePort: 0, destination: ipv4(0),
-      destinationPort: 0, macHigh: 0, macLow: 0, bytes: new Uint8Array(0), offset: 0, length: 0, ttl: 0,
+      port: undefined as unknown as StackPort,
+      neighbour: undefined,
+      source: ipv4(0),
+      sourcePort: 0,
+      destination: ipv4(0),
+      destinationPort: 0,
+      macHigh: 0,
+      macLow: 0,
+      bytes: new Uint8Array(0),
+      offset: 0,
+      length: 0,
+      ttl: 0,
     };
   }
 
   /** A packet at `at` with `length` bytes there, in a frame from this MAC. */
-  input(port: StackPort, block: Block, at: number, length: number, flags: number, macHigh: number, macLow: number, now: Millis): void {
+  input(
+    port: StackPort,
+    block: Block,
+    at: number,
+    length: number,
+    flags: number,
+    macHigh: number,
+    macLow: number,
+    now: Millis,
+  ): void {
     const { counters } = this.stack;
     const { bytes, view } = block.region;
     const fault = ipv4Fault(view, bytes, at, length);
@@ -57,7 +104,17 @@ export class IpInput {
       if (neighbour !== undefined) this.fragment(port, neighbour, bytes, view, at, now);
       return;
     }
-    this.packet(port, neighbour, block, at, view.getUint16(at + IP_TOTAL_LENGTH), flags, macHigh, macLow, now);
+    this.packet(
+      port,
+      neighbour,
+      block,
+      at,
+      view.getUint16(at + IP_TOTAL_LENGTH),
+      flags,
+      macHigh,
+      macLow,
+      now,
+    );
   }
 
   /** ICMP for datagrams whose rest never came; called by the stack's timer. */
@@ -66,7 +123,14 @@ export class IpInput {
       const source = ipv4(new DataView(head.buffer, head.byteOffset).getUint32(IP_SOURCE));
       const neighbour = this.stack.port(port)?.neighbours.find(source);
       if (neighbour === undefined) continue;
-      this.stack.packets.icmpError(neighbour, this.stack.config.gatewayIp, ICMP_TIME_EXCEEDED, EXCEEDED_REASSEMBLY, 0, head);
+      this.stack.packets.icmpError(
+        neighbour,
+        this.stack.config.gatewayIp,
+        ICMP_TIME_EXCEEDED,
+        EXCEEDED_REASSEMBLY,
+        0,
+        head,
+      );
     }
   }
 
@@ -76,7 +140,8 @@ export class IpInput {
     if (last?.ip === source && last.macHigh === macHigh && last.macLow === macLow) return last;
     if (this.isMartian(source)) return undefined;
     const { subnet } = this.stack.config;
-    if (!cidrContains(subnet, source) || this.stack.isOurs(source) || source === subnet.base) return undefined;
+    if (!cidrContains(subnet, source) || this.stack.isOurs(source) || source === subnet.base)
+      return undefined;
     const neighbour = this.stack.learn(port, source, macHigh, macLow);
     port.lastNeighbour = neighbour;
     return neighbour;
@@ -89,13 +154,21 @@ export class IpInput {
 
   /** A client without an address, or with one of another network, may talk to the DHCP server (RFC 2131 section 4.1). */
   private isDhcp(bytes: Uint8Array, view: DataView, at: number): boolean {
-    if (bytes[at + IP_PROTOCOL] !== PROTOCOL_UDP || (view.getUint16(at + IP_FRAGMENT) & 0x3fff) !== 0) return false;
+    if (bytes[at + IP_PROTOCOL] !== PROTOCOL_UDP || (view.getUint16(at + IP_FRAGMENT) & 0x3fff) !== 0)
+      return false;
     const header = (bytes[at]! & 15) * 4;
     if (view.getUint16(at + IP_TOTAL_LENGTH) < header + UDP_HEADER) return false;
     return view.getUint16(at + header + 2) === DHCP_SERVER_PORT;
   }
 
-  private fragment(port: StackPort, neighbour: Neighbour, bytes: Uint8Array, view: DataView, at: number, now: Millis): void {
+  private fragment(
+    port: StackPort,
+    neighbour: Neighbour,
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    now: Millis,
+  ): void {
     const whole = this.reassembler.add(bytes, view, at, port.id, now);
     this.stack.rearm();
     if (whole === undefined) return;
@@ -111,34 +184,71 @@ export class IpInput {
   }
 
   private packet(
-    port: StackPort, neighbour: Neighbour | undefined, block: Block, at: number, total: number, flags: number,
-    macHigh: number, macLow: number, now: Millis,
+    port: StackPort,
+    neighbour: Neighbour | undefined,
+    block: Block,
+    at: number,
+    total: number,
+    flags: number,
+    macHigh: number,
+    macLow: number,
+    now: Millis,
   ): void {
     const { stack } = this;
     const { bytes, view } = block.region;
     const destination = ipv4(view.getUint32(at + IP_DESTINATION));
     const headerLength = (bytes[at]! & 15) * 4;
     const protocol = bytes[at + IP_PROTOCOL]!;
-    const toAll = destination === IPV4_BROADCAST || destination === this.broadcast || isMulticastIpv4(destination);
+    const toAll =
+      destination === IPV4_BROADCAST || destination === this.broadcast || isMulticastIpv4(destination);
     const local = stack.isOurs(destination);
-    if (!toAll && !local && neighbour !== undefined && !this.mayForward(neighbour, bytes, at, total, destination)) return;
+    if (
+      !toAll &&
+      !local &&
+      neighbour !== undefined &&
+      !this.mayForward(neighbour, bytes, at, total, destination)
+    )
+      return;
     const payload = at + headerLength;
     const length = total - headerLength;
     const verify = (flags & RX_CHECKSUM_OK) === 0;
     if (protocol === PROTOCOL_TCP && neighbour !== undefined && !toAll) {
-      stack.tcp.input(port, neighbour, block, payload, length, destination, bytes[at + IP_TOS]! & 3, verify, now);
+      stack.tcp.input(
+        port,
+        neighbour,
+        block,
+        payload,
+        length,
+        destination,
+        bytes[at + IP_TOS]! & 3,
+        verify,
+        now,
+      );
     } else if (protocol === PROTOCOL_UDP) {
       this.udp(port, neighbour, bytes, view, at, payload, length, destination, macHigh, macLow, verify);
     } else if (protocol === PROTOCOL_ICMP && neighbour !== undefined) {
       this.icmp(neighbour, bytes, payload, length, destination, bytes[at + IP_TTL]!, local);
     } else if (neighbour !== undefined && !toAll) {
       stack.counters.unknownProtocol++;
-      stack.packets.icmpError(neighbour, local ? destination : stack.config.gatewayIp, ICMP_UNREACHABLE, UNREACHABLE_PROTOCOL, 0, quote(bytes, at, total));
+      stack.packets.icmpError(
+        neighbour,
+        local ? destination : stack.config.gatewayIp,
+        ICMP_UNREACHABLE,
+        UNREACHABLE_PROTOCOL,
+        0,
+        quote(bytes, at, total),
+      );
     }
   }
 
   /** What a router checks before it passes a packet on (RFC 1812 section 5.3). */
-  private mayForward(neighbour: Neighbour, bytes: Uint8Array, at: number, total: number, destination: Ipv4): boolean {
+  private mayForward(
+    neighbour: Neighbour,
+    bytes: Uint8Array,
+    at: number,
+    total: number,
+    destination: Ipv4,
+  ): boolean {
     const { stack } = this;
     const { counters, config } = stack;
     if (destination >>> 24 === 127 || destination >>> 24 === 0 || destination >>> 28 === 15) {
@@ -147,21 +257,44 @@ export class IpInput {
     }
     if (bytes[at + IP_TTL]! <= 1) {
       counters.ttlExceeded++;
-      stack.packets.icmpError(neighbour, config.gatewayIp, ICMP_TIME_EXCEEDED, EXCEEDED_TTL, 0, quote(bytes, at, total));
+      stack.packets.icmpError(
+        neighbour,
+        config.gatewayIp,
+        ICMP_TIME_EXCEEDED,
+        EXCEEDED_TTL,
+        0,
+        quote(bytes, at, total),
+      );
       return false;
     }
     if (cidrContains(config.subnet, destination)) {
       // Guests reach each other over the switch; what comes to the gateway for their network has nobody to go to.
       counters.notForUs++;
-      stack.packets.icmpError(neighbour, config.gatewayIp, ICMP_UNREACHABLE, UNREACHABLE_HOST, 0, quote(bytes, at, total));
+      stack.packets.icmpError(
+        neighbour,
+        config.gatewayIp,
+        ICMP_UNREACHABLE,
+        UNREACHABLE_HOST,
+        0,
+        quote(bytes, at, total),
+      );
       return false;
     }
     return true;
   }
 
   private udp(
-    port: StackPort, neighbour: Neighbour | undefined, bytes: Uint8Array, view: DataView, ip: number, at: number, length: number,
-    destination: Ipv4, macHigh: number, macLow: number, verify: boolean,
+    port: StackPort,
+    neighbour: Neighbour | undefined,
+    bytes: Uint8Array,
+    view: DataView,
+    ip: number,
+    at: number,
+    length: number,
+    destination: Ipv4,
+    macHigh: number,
+    macLow: number,
+    verify: boolean,
   ): void {
     const { counters } = this.stack;
     const source = ipv4(view.getUint32(ip + IP_SOURCE));
@@ -188,7 +321,15 @@ export class IpInput {
     this.stack.upper.udp(datagram);
   }
 
-  private icmp(neighbour: Neighbour, bytes: Uint8Array, at: number, length: number, destination: Ipv4, ttl: number, local: boolean): void {
+  private icmp(
+    neighbour: Neighbour,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    destination: Ipv4,
+    ttl: number,
+    local: boolean,
+  ): void {
     const { counters } = this.stack;
     if (length < ICMP_HEADER) {
       counters.icmpTruncated++;

@@ -5,7 +5,14 @@ import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETH_HEADER, writeEthernetHeader } from '
 import { ARP_LENGTH, type ArpPacket, writeArp } from '../arp/index.js';
 import { ICMP_ECHO_REPLY, ICMP_HEADER, ICMP_QUOTE_MAX } from '../icmp/index.js';
 import {
-  DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, IP_MORE_FRAGMENTS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4Header,
+  DEFAULT_TTL,
+  IP_DONT_FRAGMENT,
+  IP_HEADER,
+  IP_MORE_FRAGMENTS,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  writeIpv4Header,
 } from '../ipv4/index.js';
 import { UDP_HEADER, udpChecksum } from '../udp/index.js';
 import type { StackPort } from './port.js';
@@ -32,8 +39,13 @@ export class Packets {
    * Payload 0 to 65,507 bytes; more is dropped.
    */
   udp(
-    neighbour: Neighbour, source: Ipv4, sourcePort: number, destinationPort: number,
-    bytes: Uint8Array, offset: number, length: number,
+    neighbour: Neighbour,
+    source: Ipv4,
+    sourcePort: number,
+    destinationPort: number,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
   ): void {
     const port = this.stack.portOf(neighbour);
     if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER) return;
@@ -68,7 +80,14 @@ export class Packets {
    * An ICMP error about a packet of the guest. `quote`: the packet's IP header and at least 8 bytes more
    * (RFC 792); as much as fits into 576 bytes is sent (RFC 1812 section 4.3.2.3). Rate limited.
    */
-  icmpError(neighbour: Neighbour, source: Ipv4, type: number, code: number, rest: number, quote: Uint8Array): void {
+  icmpError(
+    neighbour: Neighbour,
+    source: Ipv4,
+    type: number,
+    code: number,
+    rest: number,
+    quote: Uint8Array,
+  ): void {
     const port = this.stack.portOf(neighbour);
     if (port === undefined || !this.mayIcmp()) return;
     const body = quote.subarray(0, ICMP_QUOTE_MAX);
@@ -81,7 +100,13 @@ export class Packets {
   }
 
   /** A TCP segment without connection or payload: RST answers. `ports` is the guest's (source, destination) word. */
-  bareTcp(port: StackPort, neighbour: Neighbour, source: Ipv4, ports: number, segment: { seq: Seq; ack: Seq; flags: number }): void {
+  bareTcp(
+    port: StackPort,
+    neighbour: Neighbour,
+    source: Ipv4,
+    ports: number,
+    segment: { seq: Seq; ack: Seq; flags: number },
+  ): void {
     const at = this.begin(port, neighbour, source, PROTOCOL_TCP, 20, DEFAULT_TTL, 0, IP_DONT_FRAGMENT);
     const { view } = port.output;
     view.setUint16(at, ports & 0xffff);
@@ -109,11 +134,25 @@ export class Packets {
 
   /** A datagram to a guest that has no address yet: destination MAC and IP as given (RFC 2131 section 4.1). */
   udpTo(
-    port: StackPort, macHigh: number, macLow: number, source: Ipv4, sourcePort: number, destination: Ipv4,
-    destinationPort: number, payload: Uint8Array,
+    port: StackPort,
+    macHigh: number,
+    macLow: number,
+    source: Ipv4,
+    sourcePort: number,
+    destination: Ipv4,
+    destinationPort: number,
+    payload: Uint8Array,
   ): void {
     if (port.closed || IP_HEADER + UDP_HEADER + payload.length > port.mtu) return;
-    this.udp({ ip: destination, port: port.id, macHigh, macLow }, source, sourcePort, destinationPort, payload, 0, payload.length);
+    this.udp(
+      { ip: destination, port: port.id, macHigh, macLow },
+      source,
+      sourcePort,
+      destinationPort,
+      payload,
+      0,
+      payload.length,
+    );
   }
 
   /** The head of a guest's echo request, made again for an ICMP error about it. `rest`: its id and sequence. */
@@ -138,7 +177,13 @@ export class Packets {
     this.end(port, message.length, 0);
   }
 
-  private fragments(port: StackPort, neighbour: Neighbour, source: Ipv4, protocol: number, whole: Uint8Array): void {
+  private fragments(
+    port: StackPort,
+    neighbour: Neighbour,
+    source: Ipv4,
+    protocol: number,
+    whole: Uint8Array,
+  ): void {
     const most = (port.mtu - IP_HEADER) & ~7;
     const id = this.nextId();
     for (let from = 0; from < whole.length; from += most) {
@@ -152,13 +197,29 @@ export class Packets {
 
   /** Ethernet and IP headers; returns the offset of the IP payload. `id` 0: the next one. */
   private begin(
-    port: StackPort, neighbour: Neighbour, source: Ipv4, protocol: number, length: number, ttl: number, id: number, fragment: number,
+    port: StackPort,
+    neighbour: Neighbour,
+    source: Ipv4,
+    protocol: number,
+    length: number,
+    ttl: number,
+    id: number,
+    fragment: number,
   ): number {
     const { output } = port;
     const at = output.begin(ETH_HEADER + IP_HEADER + length);
     this.ethernet(output.view, at, neighbour);
     writeIpv4Header(
-      output.view, at + ETH_HEADER, IP_HEADER + length, id || this.nextId(), fragment, ttl, protocol, 0, source, neighbour.ip,
+      output.view,
+      at + ETH_HEADER,
+      IP_HEADER + length,
+      id || this.nextId(),
+      fragment,
+      ttl,
+      protocol,
+      0,
+      source,
+      neighbour.ip,
     );
     return at + ETH_HEADER + IP_HEADER;
   }
@@ -196,7 +257,13 @@ export class Packets {
   }
 }
 
-function writeUdpHeader(view: DataView, at: number, sourcePort: number, destinationPort: number, total: number): void {
+function writeUdpHeader(
+  view: DataView,
+  at: number,
+  sourcePort: number,
+  destinationPort: number,
+  total: number,
+): void {
   view.setUint16(at, sourcePort);
   view.setUint16(at + 2, destinationPort);
   view.setUint16(at + 4, total);
@@ -205,7 +272,12 @@ function writeUdpHeader(view: DataView, at: number, sourcePort: number, destinat
 
 /** The head of a packet that a guest sent, made again for an ICMP error: IP header and 8 bytes of its transport. */
 export function quotePacket(
-  source: Ipv4, destination: Ipv4, protocol: number, word0: number, word1: number, total: number,
+  source: Ipv4,
+  destination: Ipv4,
+  protocol: number,
+  word0: number,
+  word1: number,
+  total: number,
 ): Uint8Array {
   const bytes = new Uint8Array(IP_HEADER + 8);
   const view = new DataView(bytes.buffer);
@@ -214,4 +286,3 @@ export function quotePacket(
   view.setUint32(IP_HEADER + 4, word1);
   return bytes;
 }
-

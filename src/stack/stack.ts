@@ -9,13 +9,24 @@
  */
 import type { Neighbour } from '../arp/index.js';
 import {
-  type Block, type Cancel, type FrameBatch, type FrameOutput, type Ipv4, META_STRIDE, MIN_FRAME, type Millis, type Seq, Timers,
-  macHigh, macLow,
+  type Block,
+  type Cancel,
+  type FrameBatch,
+  type FrameOutput,
+  type Ipv4,
+  META_STRIDE,
+  MIN_FRAME,
+  type Millis,
+  type Seq,
+  Timers,
+  macHigh,
+  macLow,
 } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, MacTable } from '../ethernet/index.js';
 import { ICMP_UNREACHABLE } from '../icmp/index.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../ipv4/index.js';
 import { createTcpCounters } from '../tcp/index.js';
+import { Bridge } from './bridge.js';
 import { ArpService } from './arp-service.js';
 import { IpInput } from './ip-input.js';
 import { Packets, quotePacket } from './packets.js';
@@ -23,9 +34,6 @@ import { StackPort } from './port.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
 import type { TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
 import { type StackConfig, type StackDeps, type StackUpper, stackCounters } from './types.js';
-
-/** Copies to all ports that one input batch may cause (storm control). */
-const MAX_FLOODS_PER_BATCH = 256;
 
 export class Stack {
   readonly config: StackConfig;
@@ -39,6 +47,7 @@ export class Stack {
   readonly arp: ArpService;
   readonly ip: IpInput;
   readonly tcp: TcpDemux;
+  readonly bridge: Bridge;
   readonly gatewayHigh: number;
   readonly gatewayLow: number;
   private readonly byId = new Map<number, StackPort>();
@@ -50,7 +59,6 @@ export class Stack {
   private stopped = false;
   private armedAt = Number.POSITIVE_INFINITY;
   private cancelTimer: Cancel | undefined;
-  private floods = 0;
   private readonly runFlush = (): void => {
     this.deferred = false;
     this.flush();
@@ -67,6 +75,7 @@ export class Stack {
     this.packets = new Packets(this);
     this.arp = new ArpService(this);
     this.ip = new IpInput(this);
+    this.bridge = new Bridge(this);
     this.tcp = new TcpDemux(this, empty);
   }
 
@@ -132,17 +141,26 @@ export class Stack {
   input(port: StackPort, batch: FrameBatch): void {
     if (port.closed || this.stopped) return;
     const now = this.now();
-    const { meta, view, block, count } = batch;
-    this.floods = 0;
+    const { meta, block, count } = batch;
+    this.bridge.newBatch();
     for (let i = 0; i < count; i++) {
       const at = i * META_STRIDE;
-      this.frame(port, block, view, meta[at]!, meta[at + 1]!, meta[at + 2]!, now);
+      this.frame(port, block, meta[at]!, meta[at + 1]!, meta[at + 2]!, meta[at + 3]!, now);
     }
     this.flush();
   }
 
-  private frame(port: StackPort, block: Block, view: DataView, at: number, length: number, flags: number, now: Millis): void {
+  private frame(
+    port: StackPort,
+    block: Block,
+    at: number,
+    length: number,
+    flags: number,
+    gsoSize: number,
+    now: Millis,
+  ): void {
     const { counters } = this;
+    const { view } = block.region;
     if (length < MIN_FRAME) {
       counters.shortFrame++;
       return;
@@ -167,7 +185,8 @@ export class Stack {
         counters.unknownEtherType++;
       }
     }
-    if (!toGateway && this.byId.size > 1) this.bridge(port, block.region.bytes, at, length, high, low, flags, now);
+    if (!toGateway && this.byId.size > 1)
+      this.bridge.pass(port, block, at, length, high, low, flags, gsoSize, now);
   }
 
   /** Learns the sender; false when no frame may come from there. */
@@ -189,38 +208,15 @@ export class Stack {
     return true;
   }
 
-  /** To the port of the destination, or to all others. */
-  private bridge(
-    from: StackPort, bytes: Uint8Array, at: number, length: number, high: number, low: number, flags: number, now: Millis,
-  ): void {
-    const id = (high & 0x100) === 0 ? this.macs.lookup(high, low, now) : -1;
-    if (id === from.id) return;
-    const to = id < 0 ? undefined : this.byId.get(id);
-    if (to !== undefined) {
-      this.copyFrame(to, bytes, at, length, flags);
-      return;
-    }
-    if (++this.floods > MAX_FLOODS_PER_BATCH) {
-      this.counters.floodLimited++;
-      return;
-    }
-    for (const other of this.byId.values()) if (other !== from) this.copyFrame(other, bytes, at, length, flags);
-  }
-
-  private copyFrame(to: StackPort, bytes: Uint8Array, from: number, length: number, flags: number): void {
-    if (length > to.mtu + ETH_HEADER + 4) return;
-    const at = to.output.begin(length);
-    to.output.bytes.set(bytes.subarray(from, from + length), at);
-    // A checksum that the sending kernel left to its device is filled in here.
-    to.output.end(flags, 0);
-    this.sent(to, length);
-  }
-
   // -- out -----------------------------------------------------------------------------------------------------
 
   /** Opens a connection to a guest at a known place. */
   connect(
-    neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number, application: TcpApplication,
+    neighbour: Neighbour,
+    localIp: Ipv4,
+    localPort: number,
+    remotePort: number,
+    application: TcpApplication,
     options?: ConnectionOptions,
   ): TcpEndpoint | undefined {
     const port = this.portOf(neighbour);
@@ -241,13 +237,25 @@ export class Stack {
     if (!this.flushing) this.deferFlush();
   }
 
-  sendBareTcp(port: StackPort, neighbour: Neighbour, source: Ipv4, ports: number, segment: { seq: Seq; ack: Seq; flags: number }): void {
+  sendBareTcp(
+    port: StackPort,
+    neighbour: Neighbour,
+    source: Ipv4,
+    ports: number,
+    segment: { seq: Seq; ack: Seq; flags: number },
+  ): void {
     this.packets.bareTcp(port, neighbour, source, ports, segment);
   }
 
   /** ICMP destination unreachable about a TCP or UDP packet of the guest, told by its first words. */
   icmpUnreachable(
-    neighbour: Neighbour, protocol: number, destination: Ipv4, word0: number, word1: number, code: number, mtu: number,
+    neighbour: Neighbour,
+    protocol: number,
+    destination: Ipv4,
+    word0: number,
+    word1: number,
+    code: number,
+    mtu: number,
   ): void {
     const quoted = quotePacket(neighbour.ip, destination, protocol, word0, word1, 40);
     // What the address itself would say comes from the address, as from a host; RFC 1122 section 3.2.2.1.
@@ -257,10 +265,26 @@ export class Stack {
 
   icmpUnreachableTcp(endpoint: TcpEndpoint, code: number): void {
     const ports = (endpoint.remotePort << 16) | endpoint.localPort;
-    this.icmpUnreachable(endpoint.neighbour, PROTOCOL_TCP, endpoint.localIp, ports, endpoint.firstSequence, code, 0);
+    this.icmpUnreachable(
+      endpoint.neighbour,
+      PROTOCOL_TCP,
+      endpoint.localIp,
+      ports,
+      endpoint.firstSequence,
+      code,
+      0,
+    );
   }
 
-  icmpUnreachableUdp(neighbour: Neighbour, guestPort: number, destination: Ipv4, port: number, length: number, code: number, mtu: number): void {
+  icmpUnreachableUdp(
+    neighbour: Neighbour,
+    guestPort: number,
+    destination: Ipv4,
+    port: number,
+    length: number,
+    code: number,
+    mtu: number,
+  ): void {
     const ports = ((guestPort << 16) | port) >>> 0;
     this.icmpUnreachable(neighbour, PROTOCOL_UDP, destination, ports, ((length + 8) << 16) >>> 0, code, mtu);
   }

@@ -1,8 +1,27 @@
 /** Which connection a segment belongs to; a SYN without one becomes a request that somebody answers later. */
 import type { Neighbour } from '../arp/index.js';
-import { type Block, type HashKey, type Ipv4, type Millis, fold, hash4, hashKey, pseudoSum, seq, sumBytes } from '../core/index.js';
+import {
+  type Block,
+  type HashKey,
+  type Ipv4,
+  type Millis,
+  fold,
+  hash4,
+  hashKey,
+  pseudoSum,
+  seq,
+  sumBytes,
+} from '../core/index.js';
 import { PROTOCOL_TCP } from '../ipv4/index.js';
-import { ACK, RST, SYN, type SegmentIn, TcpConnection, type TcpSettings, respondToUnknown } from '../tcp/index.js';
+import {
+  ACK,
+  RST,
+  SYN,
+  type SegmentIn,
+  TcpConnection,
+  type TcpSettings,
+  respondToUnknown,
+} from '../tcp/index.js';
 import { FlowTable } from './flow-table.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
@@ -48,7 +67,15 @@ export class TcpDemux {
     this.secret = hashKey(stack.deps.random);
     this.table = new FlowTable(hashKey(stack.deps.random));
     this.segment = {
-      block: emptyBlock, header: 0, data: 0, length: 0, seq: seq(0), ack: seq(0), flags: 0, window: 0, ecn: 0,
+      block: emptyBlock,
+      header: 0,
+      data: 0,
+      length: 0,
+      seq: seq(0),
+      ack: seq(0),
+      flags: 0,
+      window: 0,
+      ecn: 0,
     };
   }
 
@@ -69,8 +96,15 @@ export class TcpDemux {
 
   /** A TCP segment of `length` bytes at `at`, in a block, from a guest. */
   input(
-    port: StackPort, neighbour: Neighbour, block: Block, at: number, length: number, destination: Ipv4,
-    ecn: number, verify: boolean, now: Millis,
+    port: StackPort,
+    neighbour: Neighbour,
+    block: Block,
+    at: number,
+    length: number,
+    destination: Ipv4,
+    ecn: number,
+    verify: boolean,
+    now: Millis,
   ): void {
     const { counters } = this.stack;
     const { view, bytes } = block.region;
@@ -84,7 +118,10 @@ export class TcpDemux {
       counters.tcpHeader++;
       return;
     }
-    if (verify && fold(sumBytes(bytes, at, length, pseudoSum(neighbour.ip, destination, PROTOCOL_TCP, length))) !== 0xffff) {
+    if (
+      verify &&
+      fold(sumBytes(bytes, at, length, pseudoSum(neighbour.ip, destination, PROTOCOL_TCP, length))) !== 0xffff
+    ) {
       counters.tcpChecksum++;
       return;
     }
@@ -103,8 +140,13 @@ export class TcpDemux {
 
   /** Opens a connection to a guest; the source address and port are whom we play. Undefined when the pair is taken. */
   connect(
-    port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number,
-    application: TcpApplication, options: ConnectionOptions = {},
+    port: StackPort,
+    neighbour: Neighbour,
+    localIp: Ipv4,
+    localPort: number,
+    remotePort: number,
+    application: TcpApplication,
+    options: ConnectionOptions = {},
   ): TcpEndpoint | undefined {
     if (this.find(port, neighbour.ip, remotePort, localIp, localPort) !== undefined) return undefined;
     const endpoint = this.make(port, neighbour, localIp, localPort, remotePort, application, options);
@@ -115,19 +157,40 @@ export class TcpDemux {
 
   remove(endpoint: TcpEndpoint): void {
     const { port } = endpoint;
-    this.table.delete(port.id, endpoint.remoteIp, endpoint.localIp, (endpoint.remotePort << 16) | endpoint.localPort);
+    this.table.delete(
+      port.id,
+      endpoint.remoteIp,
+      endpoint.localIp,
+      (endpoint.remotePort << 16) | endpoint.localPort,
+    );
     port.endpoints.delete(endpoint);
   }
 
-  private find(port: StackPort, guestIp: Ipv4, guestPort: number, peerIp: Ipv4, peerPort: number): TcpEndpoint | undefined {
+  private find(
+    port: StackPort,
+    guestIp: Ipv4,
+    guestPort: number,
+    peerIp: Ipv4,
+    peerPort: number,
+  ): TcpEndpoint | undefined {
     return this.table.find(port.id, guestIp, peerIp, (guestPort << 16) | peerPort);
   }
 
-  private deliver(port: StackPort, neighbour: Neighbour, destination: Ipv4, ports: number, now: Millis): void {
+  private deliver(
+    port: StackPort,
+    neighbour: Neighbour,
+    destination: Ipv4,
+    ports: number,
+    now: Millis,
+  ): void {
     const { segment } = this;
     const known = this.table.find(port.id, neighbour.ip, destination, ports);
     if (known !== undefined) {
-      if (known.connection.state !== 'TIME-WAIT' || (segment.flags & SYN) === 0 || !known.connection.mayReuse(segment, now)) {
+      if (
+        known.connection.state !== 'TIME-WAIT' ||
+        (segment.flags & SYN) === 0 ||
+        !known.connection.mayReuse(segment, now)
+      ) {
         known.connection.input(segment, now);
         this.stack.touch(known);
         return;
@@ -143,7 +206,13 @@ export class TcpDemux {
     this.stack.upper.tcp(this.request(port, neighbour, destination, ports, now));
   }
 
-  private request(port: StackPort, neighbour: Neighbour, destination: Ipv4, ports: number, now: Millis): TcpSyn {
+  private request(
+    port: StackPort,
+    neighbour: Neighbour,
+    destination: Ipv4,
+    ports: number,
+    now: Millis,
+  ): TcpSyn {
     const sourcePort = ports >>> 16;
     const destinationPort = ports & 0xffff;
     return {
@@ -153,7 +222,15 @@ export class TcpDemux {
       destination,
       destinationPort,
       hold: (application, options = {}) => {
-        const endpoint = this.make(port, neighbour, destination, destinationPort, sourcePort, application, options);
+        const endpoint = this.make(
+          port,
+          neighbour,
+          destination,
+          destinationPort,
+          sourcePort,
+          application,
+          options,
+        );
         endpoint.firstSequence = this.segment.seq;
         endpoint.connection.listen(this.segment, now);
         return endpoint;
@@ -168,8 +245,13 @@ export class TcpDemux {
   }
 
   private make(
-    port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number,
-    application: TcpApplication, options: ConnectionOptions,
+    port: StackPort,
+    neighbour: Neighbour,
+    localIp: Ipv4,
+    localPort: number,
+    remotePort: number,
+    application: TcpApplication,
+    options: ConnectionOptions,
   ): TcpEndpoint {
     const { stack, secret } = this;
     const endpoint = new TcpEndpoint(stack, port, neighbour, localIp, localPort, remotePort);
@@ -199,4 +281,3 @@ export class TcpDemux {
     if (answer !== undefined) this.stack.sendBareTcp(port, neighbour, destination, ports, answer);
   }
 }
-

@@ -54,7 +54,14 @@ export class TcpEndpoint implements TcpOwner {
   private ipId = 0;
   private gone = false;
 
-  constructor(stack: Stack, port: StackPort, neighbour: Neighbour, localIp: Ipv4, localPort: number, remotePort: number) {
+  constructor(
+    stack: Stack,
+    port: StackPort,
+    neighbour: Neighbour,
+    localIp: Ipv4,
+    localPort: number,
+    remotePort: number,
+  ) {
     this.stack = stack;
     this.port = port;
     this.neighbour = neighbour;
@@ -129,12 +136,10 @@ export class TcpEndpoint implements TcpOwner {
   /** Tells the application what happened, then sends what may be sent. True when more could go at once. */
   process(now: Millis): boolean {
     while (this.events !== 0 && !this.gone) {
-      const { events, application } = this;
+      const { events } = this;
       this.events = 0;
-      if (events & ESTABLISHED) application.established();
-      if (events & RECEIVED && !this.gone) application.received();
-      if (events & RECEIVED_FIN && !this.gone) application.receivedFin();
-      if (events & ACKNOWLEDGED && !this.gone) application.acknowledged();
+      for (let event = ESTABLISHED; event <= ACKNOWLEDGED; event <<= 1)
+        if ((events & event) !== 0) this.tell(event);
     }
     if (this.gone) return false;
     this.connection.holdOutput = this.port.output.blocked;
@@ -157,7 +162,18 @@ export class TcpEndpoint implements TcpOwner {
     const { view, bytes } = output;
     this.stack.writeEthernet(view, at, this.neighbour);
     this.ipId = (this.ipId + 1) & 0xffff;
-    writeIpv4Header(view, at + ETH_HEADER, total, this.ipId, IP_DONT_FRAGMENT, DEFAULT_TTL, PROTOCOL_TCP, 0, this.localIp, this.neighbour.ip);
+    writeIpv4Header(
+      view,
+      at + ETH_HEADER,
+      total,
+      this.ipId,
+      IP_DONT_FRAGMENT,
+      DEFAULT_TTL,
+      PROTOCOL_TCP,
+      0,
+      this.localIp,
+      this.neighbour.ip,
+    );
     const tcp = at + ETH_HEADER + IP_HEADER;
     view.setUint16(tcp, this.localPort);
     view.setUint16(tcp + 2, this.remotePort);
@@ -203,6 +219,16 @@ export class TcpEndpoint implements TcpOwner {
 
   schedule(_connection: TcpConnectionLike, at: Millis): void {
     this.stack.timers.set(this.timer, at);
+  }
+
+  /** One event to the application, unless an earlier one ended the connection. */
+  private tell(event: number): void {
+    const { application } = this;
+    if (this.gone) return;
+    if (event === ESTABLISHED) application.established();
+    else if (event === RECEIVED) application.received();
+    else if (event === RECEIVED_FIN) application.receivedFin();
+    else application.acknowledged();
   }
 
   private note(event: number): void {

@@ -21,13 +21,21 @@ export type UdpFault = 'truncated' | 'length' | 'checksum';
  * there.
  */
 export function udpFault(
-  view: DataView, bytes: Uint8Array, at: number, length: number, source: Ipv4, destination: Ipv4, verify: boolean,
+  view: DataView,
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  source: Ipv4,
+  destination: Ipv4,
+  verify: boolean,
 ): UdpFault | undefined {
   if (length < UDP_HEADER) return 'truncated';
   const said = view.getUint16(at + 4);
   if (said < UDP_HEADER || said > length) return 'length';
   if (!verify || view.getUint16(at + 6) === 0) return undefined;
-  return fold(sumBytes(bytes, at, said, pseudoSum(source, destination, PROTOCOL, said))) === 0xffff ? undefined : 'checksum';
+  return fold(sumBytes(bytes, at, said, pseudoSum(source, destination, PROTOCOL, said))) === 0xffff
+    ? undefined
+    : 'checksum';
 }
 
 /** Undefined when it is not a right datagram between these addresses. The payload is a view. */
@@ -55,6 +63,12 @@ export function emitUdp(datagram: UdpDatagram, source: Ipv4, destination: Ipv4):
 }
 
 /** Checksum of a datagram whose checksum field is 0; a computed 0 goes as 0xffff (RFC 768). */
-export function udpChecksum(bytes: Uint8Array, at: number, length: number, source: Ipv4, destination: Ipv4): number {
+export function udpChecksum(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  source: Ipv4,
+  destination: Ipv4,
+): number {
   return finish(sumBytes(bytes, at, length, pseudoSum(source, destination, PROTOCOL, length))) || 0xffff;
 }

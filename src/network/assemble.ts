@@ -1,0 +1,151 @@
+/** Puts the parts of a network together; who holds whom is decided here and nowhere else. */
+import {
+  BlockPool,
+  type Ipv4,
+  type Logger,
+  NetproxyError,
+  type Scheduler,
+  formatIpv4,
+  plainMemory,
+  silentLogger,
+} from '../core/index.js';
+import type { DhcpEvent } from '../dhcp/index.js';
+import {
+  DEFAULT_OUTBOUND_LIMITS,
+  DEFAULT_UDP_LIMITS,
+  OutboundTcp,
+  Publisher,
+  UdpNat,
+} from '../forwarder/index.js';
+import { hostNetworks, nodeIo, nodeScheduler, ownAddresses, systemRandom } from '../host/index.js';
+import { Policy, type PolicyRule, parseRule } from '../policy/index.js';
+import { Stack } from '../stack/index.js';
+import { type Addresses, resolveAddresses } from './addresses.js';
+import { DhcpService } from './dhcp-service.js';
+import { DnsService } from './dns-service.js';
+import { Guests } from './guests.js';
+import { type NativeParts, nativeParts } from './native-parts.js';
+import { Services } from './services.js';
+import { answerTime } from './time-service.js';
+import type { NetworkConfig, NetworkDeps } from './types.js';
+import { Upper } from './upper.js';
+
+export interface Parts {
+  readonly logger: Logger;
+  readonly scheduler: Scheduler;
+  readonly addresses: Addresses;
+  readonly native: NativeParts;
+  readonly pool: BlockPool;
+  readonly policy: Policy;
+  readonly stack: Stack;
+  readonly services: Services;
+  readonly outbound: OutboundTcp;
+  readonly nat: UdpNat;
+  readonly publisher: Publisher;
+  readonly dhcp: DhcpService;
+  readonly dns: DnsService;
+  readonly roster: Guests;
+}
+
+/** Throws ERR_NETPROXY_CONFIG before anything is opened. */
+export function assemble(
+  config: NetworkConfig,
+  deps: NetworkDeps,
+  leaseChanged: (event: DhcpEvent) => void,
+): Parts {
+  const logger = deps.logger ?? silentLogger;
+  const scheduler = deps.scheduler ?? nodeScheduler;
+  const random = deps.random ?? systemRandom();
+  const addresses = resolveAddresses(config, deps.io === undefined ? hostNetworks : () => []);
+  const { subnet, gatewayIp, gatewayMac, hostAlias, mtu } = addresses;
+  const rules = (config.policy?.rules ?? []).map(parseRuleText);
+  const defaultAction = config.policy?.default ?? 'allow';
+  const policy = new Policy(
+    { subnet, gatewayIp, hostAlias, rules, defaultAction },
+    ownAddressCheck(deps, () => scheduler.now()),
+  );
+  const native = nativeParts(deps.native ?? deps.io === undefined);
+  const memory = native.hub?.memory ?? plainMemory;
+  const io = deps.io ?? native.io ?? nodeIo;
+  const pool = new BlockPool(memory);
+  const upper = new Upper();
+  const stack = new Stack(
+    { subnet, gatewayIp, gatewayMac, hostAlias, mtu },
+    { scheduler, random, memory, pool, logger },
+    upper,
+  );
+  const services = new Services(policy);
+  const { outbound, nat } = forwarders(config, stack, io, logger);
+  const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
+    roster.find(spec, callback);
+  });
+  const dhcp = new DhcpService(stack, addresses, config, leaseChanged);
+  const roster = new Guests(stack, dhcp, addresses, config);
+  const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger);
+  answerTime(services, stack, gatewayIp);
+  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pinger: native.pinger?.(stack) };
+  return {
+    logger,
+    scheduler,
+    addresses,
+    native,
+    pool,
+    policy,
+    stack,
+    services,
+    outbound,
+    nat,
+    publisher,
+    dhcp,
+    dns,
+    roster,
+  };
+}
+
+/** `allow tcp:10.0.0.0/8:443` as a rule; throws ERR_NETPROXY_CONFIG. */
+export function parseRuleText(text: string): PolicyRule {
+  const match = /^\s*(allow|deny)\s+(.+)$/.exec(text);
+  if (match === null) {
+    throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad policy rule "${text}"`, {
+      remedy: 'A rule begins with "allow " or "deny ".',
+    });
+  }
+  return parseRule(match[1] as 'allow' | 'deny', match[2]!);
+}
+
+function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logger: Logger) {
+  const limits = config.limits ?? {};
+  const { flowBuffer } = limits;
+  const outbound = new OutboundTcp(
+    stack,
+    io,
+    logger,
+    withDefaults(DEFAULT_OUTBOUND_LIMITS, {
+      dialsPerGuest: limits.dialsPerGuest,
+      dialsPerDestination: limits.dialsPerDestination,
+      flowsPerGuest: limits.flowsPerGuest,
+      dialTimeout: limits.dialTimeout,
+    }),
+    flowBuffer === undefined ? {} : { receiveWindow: flowBuffer, sendBuffer: flowBuffer },
+  );
+  const udpLimits = withDefaults(DEFAULT_UDP_LIMITS, {
+    perGuest: limits.udpPerGuest,
+    total: limits.udpTotal,
+    idleShort: limits.udpIdle,
+  });
+  return { outbound, nat: new UdpNat(stack, io, (ip) => ip >>> 24 === 127, udpLimits) };
+}
+
+function ownAddressCheck(deps: NetworkDeps, now: () => number): (ip: Ipv4) => boolean {
+  const { isOwnAddress } = deps;
+  if (isOwnAddress !== undefined) return (ip) => isOwnAddress(formatIpv4(ip));
+  return deps.io === undefined ? ownAddresses(now) : () => false;
+}
+
+/** Defaults with what was given on top. */
+function withDefaults<T extends object>(defaults: T, given: { [K in keyof T]?: T[K] | undefined }): T {
+  return {
+    ...defaults,
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * The switch between guests: a frame that is not for the gateway goes to the port of its address, or to all others.
+ * What a kernel left to its network card (checksums, segmentation) is done here for ports whose link cannot.
+ */
+import { type Block, type Millis, RX_CHECKSUM_OK, RX_GSO, TX_CHECKSUM } from '../core/index.js';
+import { ETH_HEADER } from '../ethernet/index.js';
+import type { StackPort } from './port.js';
+import { sendSegmented } from './segmenter.js';
+import type { Stack } from './stack.js';
+
+/** Frames of one input batch that may be copied to all ports (storm control). */
+const MAX_FLOODS_PER_BATCH = 256;
+
+export class Bridge {
+  private readonly stack: Stack;
+  private floods = 0;
+
+  constructor(stack: Stack) {
+    this.stack = stack;
+  }
+
+  newBatch(): void {
+    this.floods = 0;
+  }
+
+  /** Passes a frame on; its destination is the address `high`, `low`. */
+  pass(
+    from: StackPort,
+    block: Block,
+    at: number,
+    length: number,
+    high: number,
+    low: number,
+    flags: number,
+    gsoSize: number,
+    now: Millis,
+  ): void {
+    const { stack } = this;
+    const id = (high & 0x100) === 0 ? stack.macs.lookup(high, low, now) : -1;
+    if (id === from.id) return;
+    const to = id < 0 ? undefined : stack.port(id);
+    if (to !== undefined) {
+      this.copy(to, block, at, length, flags, gsoSize);
+      return;
+    }
+    if (++this.floods > MAX_FLOODS_PER_BATCH) {
+      stack.counters.floodLimited++;
+      return;
+    }
+    for (const other of stack.ports())
+      if (other !== from) this.copy(other, block, at, length, flags, gsoSize);
+  }
+
+  private copy(
+    to: StackPort,
+    block: Block,
+    from: number,
+    length: number,
+    flags: number,
+    gsoSize: number,
+  ): void {
+    const { bytes, view } = block.region;
+    const { output } = to;
+    const gso = (flags & RX_GSO) !== 0;
+    if (gso && output.offloads.tsoMax < length) {
+      if (sendSegmented(output, bytes, view, from, length, gsoSize) > 0) this.stack.sent(to, length);
+      return;
+    }
+    if (!gso && length > to.mtu + ETH_HEADER + 4) return;
+    const at = output.begin(length);
+    output.bytes.set(bytes.subarray(from, from + length), at);
+    output.end((flags & RX_CHECKSUM_OK) !== 0 ? TX_CHECKSUM : 0, gso ? gsoSize : 0);
+    this.stack.sent(to, length);
+  }
+}
