@@ -61,6 +61,8 @@ export class DnsServer {
   private readonly config: DnsConfig;
   private readonly system: SystemNames | undefined;
   private readonly deadline: Millis;
+  /** What the name servers get of it, so that what they had to say still comes in time. */
+  private readonly patience: Millis;
   private readonly maxPerGuest: number;
   private readonly maxInFlight: number;
   private readonly timers = new Timers();
@@ -79,6 +81,7 @@ export class DnsServer {
     this.config = config;
     this.system = config.resolver && new SystemNames(config.resolver);
     this.deadline = config.deadline ?? 5000;
+    this.patience = Math.max(this.deadline / 2, this.deadline - 250);
     this.maxPerGuest = config.maxPerGuest ?? 256;
     this.maxInFlight = config.maxInFlight ?? 4096;
   }
@@ -240,7 +243,7 @@ export class DnsServer {
 
   private async relay(query: DnsQuery, transport: DnsTransport): Promise<Outcome> {
     try {
-      const bytes = await this.config.upstream.query(query.bytes, transport, this.deadline);
+      const bytes = await this.config.upstream.query(query.bytes, transport, this.patience);
       return bytes.length >= HEADER && bytes.length <= MAX_MESSAGE ? { source: 'relay', bytes } : BROKEN;
     } catch (error) {
       return failure(error);
