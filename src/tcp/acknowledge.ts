@@ -2,7 +2,7 @@
 import { seqDiff, seqLt, type Millis, type Seq } from '../core/index.js';
 import type { TcpCounters } from './counters.js';
 import { NEWS_ACKED, NEWS_FIN_ACKED } from './news.js';
-import { FAST, OPEN } from './recovery.js';
+import { FAST, LOSS, OPEN } from './recovery.js';
 import type { Sender } from './send.js';
 import type { OptionsIn } from './wire/options.js';
 
@@ -64,11 +64,14 @@ function advance(snd: Sender, ack: Seq, bytes: number, echoAge: Millis, now: Mil
     rtt.sample(now - snd.timedAt);
   } else if (!snd.timing && echoAge >= 0) {
     rtt.sample(echoAge);
+  } else {
+    rtt.progressed();
   }
-  const wasFast = recovery.mode === FAST;
+  const before = recovery.mode;
   const ended = recovery.advanced(ack, snd.nxt, bytes);
-  if (ended && wasFast) congestion.recovered(snd.flight, now);
-  else if (!wasFast) congestion.acked(data, flight, now);
+  if (ended && before === FAST) congestion.recovered(snd.flight, now);
+  // After a timeout an acknowledgment may cover much that has long left the network (RFC 3465 section 2.3: L = 1).
+  else if (before !== FAST) congestion.acked(before === LOSS ? Math.min(data, snd.mss) : data, flight, now);
   snd.tries = 0;
   snd.persisting = false;
   // RFC 6298 sections 5.2 and 5.3.

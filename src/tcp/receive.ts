@@ -101,13 +101,23 @@ export class Receiver {
     return seqDiff(this.edge, this.nxt);
   }
 
-  /** The most the window may be now: what the field can say counts too. */
+  /** The most that the window field can say. */
+  private get fieldMost(): number {
+    return 65535 * 2 ** this.scale;
+  }
+
+  /** The most the window may be now. */
   private get most(): number {
-    return Math.min(this.cap, this.limit, 65535 * 2 ** this.scale);
+    return Math.min(this.cap, this.limit, this.fieldMost);
   }
 
   private get free(): number {
-    return Math.max(this.most - this.queue.bytes, 0);
+    return Math.max(Math.min(Math.min(this.cap, this.limit) - this.queue.bytes, this.fieldMost), 0);
+  }
+
+  /** What the right edge must gain to be moved (RFC 9293 section 3.8.6.2.2). */
+  private get leastGain(): number {
+    return Math.max(Math.min(this.most >> 1, this.ownMss), 1);
   }
 
   /** The window field of the segment that is about to leave; moves the right edge when that is worth it. */
@@ -116,8 +126,7 @@ export class Receiver {
     const unit = 1 << scale;
     let left = this.window;
     const free = this.free & -unit;
-    // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2).
-    if (free > left && free - left >= Math.min(this.most >> 1, this.ownMss)) left = free;
+    if (free - left >= this.leastGain) left = free;
     let field = left >>> scale;
     // Rounding down would move the edge back a little, rounding up forward; up, but not without bound.
     if ((left & (unit - 1)) !== 0 && this.queue.bytes + left <= this.cap + (this.cap >> 4)) field++;
@@ -130,8 +139,8 @@ export class Receiver {
   /** The application took bytes: is it time to tell the peer? From a nearly closed window two segments are enough. */
   updateDue(): boolean {
     const { most, window } = this;
-    const gain = this.free - window;
-    if (gain <= 0) return false;
+    const gain = (this.free & -(1 << this.scale)) - window;
+    if (gain < this.leastGain) return false;
     const two = 2 * this.ownMss;
     return gain >= most >> 2 || (window < two && gain >= Math.min(two, most >> 1));
   }

@@ -48,6 +48,14 @@ export class RttEstimator {
     return Math.min(this.rto * 2 ** this.backoff, MAX_RTO);
   }
 
+  /**
+   * Retransmitted data was acknowledged. Without timestamps a sample may be long in coming: one doubling is kept for
+   * the case that the timeout was too short, the rest of the backoff only stood for loss.
+   */
+  progressed(): void {
+    if (this.backoff > 1) this.backoff = 1;
+  }
+
   expired(): void {
     if (this.timeout() < MAX_RTO) this.backoff++;
   }

@@ -93,9 +93,14 @@ export class Sender {
     return this.finSent ? 0 : this.ring.bytes - seqDiff(this.nxt, this.una);
   }
 
-  /** RFC 9293 section 3.10.7.4, fifth check: the window of an acceptable segment. */
+  /**
+   * RFC 9293 section 3.10.7.4, fifth check: the window of an acceptable segment. One that acknowledges something new is
+   * always taken at its word: text that is sent again may bring it with an old sequence number, and SND.UNA plus the old
+   * window would lie beyond what was ever offered.
+   */
   updateWindow(seq: Seq, ack: Seq, window: number): boolean {
-    if (seqGt(this.wl1, seq) || (this.wl1 === seq && seqGt(this.wl2, ack))) return false;
+    const older = seqGt(this.wl1, seq) || (this.wl1 === seq && seqGt(this.wl2, ack));
+    if (older && !seqGt(ack, this.una)) return false;
     const changed = this.wnd !== window;
     this.wnd = window;
     this.wl1 = seq;
