@@ -12,10 +12,7 @@ pub struct Span {
 }
 
 impl Span {
-    pub const EMPTY: Span = Span {
-        ptr: std::ptr::NonNull::dangling().as_ptr(),
-        len: 0,
-    };
+    pub const EMPTY: Span = Span { ptr: std::ptr::NonNull::dangling().as_ptr(), len: 0 };
 
     /// # Safety
     /// The memory must be valid for reads and writes as long as the span is in use.
@@ -32,20 +29,14 @@ impl Span {
     }
 
     pub fn iovec(&self) -> libc::iovec {
-        libc::iovec {
-            iov_base: self.ptr.cast(),
-            iov_len: self.len,
-        }
+        libc::iovec { iov_base: self.ptr.cast(), iov_len: self.len }
     }
 
     /// The part `[from, to)`, clipped to the span.
     pub fn part(&self, from: usize, to: usize) -> Span {
         let to = to.min(self.len);
         let from = from.min(to);
-        Span {
-            ptr: self.ptr.wrapping_add(from),
-            len: to - from,
-        }
+        Span { ptr: self.ptr.wrapping_add(from), len: to - from }
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -1,9 +1,10 @@
 //! The poller's calls on commands in namespaces.
 
+use crate::constants::READ;
 use crate::link::tap::Open;
 use crate::netns::{self, Failure, Plan, Setup};
-use crate::poller::{Object, Poller, State};
-use crate::constants::READ;
+use crate::poller::Poller;
+use crate::state::{Object, State};
 use crate::sys::Res;
 use napi_derive::napi;
 
@@ -64,10 +65,7 @@ fn setup(options: SpawnOptions) -> Res<Setup> {
         guest_ip: options.guest_ip,
         prefix: options.prefix,
         gateway_ip: options.gateway_ip,
-        tap: Open {
-            vnet_header: options.vnet_header,
-            offloads: options.offloads && options.vnet_header,
-        },
+        tap: Open { vnet_header: options.vnet_header, offloads: options.offloads && options.vnet_header },
         tx_queue_length: options.tx_queue_length,
         resolv_conf: options.resolv_conf,
         user_namespace: options.user_namespace,
@@ -90,13 +88,7 @@ impl State {
             let _ = self.take(tap);
             prepare(errno)
         })?;
-        Ok(SpawnResult {
-            errno: 0,
-            step: String::new(),
-            pid,
-            tap,
-            child,
-        })
+        Ok(SpawnResult { errno: 0, step: String::new(), pid, tap, child })
     }
 
     fn child(&mut self, handle: i32) -> Res<(&mut netns::Child, &std::os::fd::OwnedFd)> {
@@ -115,13 +107,7 @@ impl Poller {
         let mut failure = ("closed", libc::EBADF);
         let result = self.with_option(|state| state.spawn(options).map_err(|why| failure = why).ok());
         let (step, errno) = failure;
-        result.unwrap_or_else(|| SpawnResult {
-            errno,
-            step: step.to_owned(),
-            pid: 0,
-            tap: 0,
-            child: 0,
-        })
+        result.unwrap_or_else(|| SpawnResult { errno, step: step.to_owned(), pid: 0, tap: 0, child: 0 })
     }
 
     #[napi]

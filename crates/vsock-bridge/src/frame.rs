@@ -93,13 +93,7 @@ pub fn layout(frame: &Frame) -> Option<Layout> {
     if head.len() < l4 + field + 2 || end < l4 + field + 2 || end > frame.len() {
         return None;
     }
-    Some(Layout {
-        v6,
-        l4,
-        end,
-        protocol,
-        field,
-    })
+    Some(Layout { v6, l4, end, protocol, field })
 }
 
 /// Fills in the checksum of an IPv4 header.

@@ -94,7 +94,11 @@ mod tests {
                 let middle = middle.min(payload);
                 let whole = span(&mut bytes);
                 let frame = Frame {
-                    pieces: [whole.part(0, 54), whole.part(54, 54 + middle), whole.part(54 + middle, usize::MAX)],
+                    pieces: [
+                        whole.part(0, 54),
+                        whole.part(54, 54 + middle),
+                        whole.part(54 + middle, usize::MAX),
+                    ],
                     flags: TX_CHECKSUM,
                     gso: 100,
                 };
@@ -104,7 +108,8 @@ mod tests {
                 assert_eq!(out.len(), payload.div_ceil(100));
                 let mut joined = Vec::new();
                 for (i, segment) in out.iter().enumerate() {
-                    let flat: Vec<u8> = segment.pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+                    let flat: Vec<u8> =
+                        segment.pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
                     assert!(verify(&flat));
                     let last = i + 1 == out.len();
                     assert_eq!(flat[47] & FIN_PSH != 0, last);

@@ -1,19 +1,26 @@
 //! The native I/O layer of netproxy. It moves bytes in batches between registered memory and descriptors that it owns;
 //! TypeScript decides about each frame. The interface is described in `src/native/addon.ts`.
 #![cfg(target_os = "linux")]
+// A test build has no module to export to.
+#![cfg_attr(test, allow(dead_code))]
 
+mod address;
 mod buffers;
 mod capabilities;
-mod children;
 mod checksum;
+mod children;
 mod constants;
+mod datagrams;
 mod frame;
 mod gso;
 mod link;
 mod links;
 mod netns;
+mod options;
 mod poller;
 mod slab;
+mod state;
+mod streams;
 mod sys;
 mod uv;
 

@@ -2,11 +2,13 @@
 
 use crate::constants::*;
 use crate::frame::Frame;
+use crate::link::framing::Framing;
 use crate::link::packet::Packet;
-use crate::link::stream::{Framing, Stream};
+use crate::link::stream::Stream;
 use crate::link::tap::{self, Tap};
 use crate::link::{Kind, Link, Sink};
-use crate::poller::{Object, Poller, State};
+use crate::poller::Poller;
+use crate::state::{Object, State};
 use crate::sys::{adopt, get_option, is_socket, set_nonblocking, Res};
 use napi_derive::napi;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -59,9 +61,7 @@ impl State {
             if get_option(&fd, libc::SOL_SOCKET, libc::SO_TYPE, 0i32)? != wanted {
                 return Err(libc::EINVAL);
             }
-            Kind::Packet(Packet {
-                seqpacket: kind == KIND_SEQPACKET,
-            })
+            Kind::Packet(Packet { seqpacket: kind == KIND_SEQPACKET })
         };
         set_nonblocking(fd.as_raw_fd())?;
         self.insert(fd, Object::Link(Box::new(Link::new(kind))), READ)
@@ -91,13 +91,7 @@ impl State {
                 return Err(errno);
             }
         };
-        let mut sink = Sink {
-            span,
-            base: start as usize,
-            meta,
-            max,
-            count: 0,
-        };
+        let mut sink = Sink { span, base: start as usize, meta, max, count: 0 };
         let outcome = if max == 0 || span.len() < link.room() {
             Err(libc::EINVAL)
         } else {
@@ -163,10 +157,8 @@ impl State {
 impl Poller {
     #[napi]
     pub fn link_open_tap(&self, name: String, netns: Option<String>, options: TapOptions) -> i32 {
-        let how = tap::Open {
-            vnet_header: options.vnet_header,
-            offloads: options.offloads && options.vnet_header,
-        };
+        let how =
+            tap::Open { vnet_header: options.vnet_header, offloads: options.offloads && options.vnet_header };
         self.with(|state| {
             let fd = match netns {
                 Some(path) => tap::open_in(&path, &name, how)?,
@@ -211,7 +203,15 @@ impl Poller {
 
     #[napi]
     #[allow(clippy::too_many_arguments)]
-    pub fn rx_batch(&self, handle: i32, buffer: i32, start: i32, end: i32, meta_ints: i32, max_frames: i32) -> i32 {
+    pub fn rx_batch(
+        &self,
+        handle: i32,
+        buffer: i32,
+        start: i32,
+        end: i32,
+        meta_ints: i32,
+        max_frames: i32,
+    ) -> i32 {
         self.with(|state| state.rx_batch(handle, buffer, start, end, meta_ints, max_frames))
     }
 

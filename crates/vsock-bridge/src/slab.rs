@@ -22,11 +22,7 @@ pub struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab {
-            slots: Vec::new(),
-            free: VecDeque::new(),
-            used: 0,
-        }
+        Slab { slots: Vec::new(), free: VecDeque::new(), used: 0 }
     }
 }
 
@@ -40,10 +36,7 @@ impl<T> Slab<T> {
                 None => return Err(value),
             }
         } else {
-            self.slots.push(Slot {
-                generation: 1,
-                value: None,
-            });
+            self.slots.push(Slot { generation: 1, value: None });
             self.slots.len() as u32 - 1
         };
         let slot = &mut self.slots[index as usize];
@@ -72,11 +65,7 @@ impl<T> Slab<T> {
         self.get(handle)?;
         let index = handle as u32 & INDEX_MASK;
         let slot = &mut self.slots[index as usize];
-        slot.generation = if slot.generation + 1 == GENERATIONS {
-            1
-        } else {
-            slot.generation + 1
-        };
+        slot.generation = if slot.generation + 1 == GENERATIONS { 1 } else { slot.generation + 1 };
         self.free.push_back(index);
         self.used -= 1;
         slot.value.take()

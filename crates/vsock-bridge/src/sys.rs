@@ -8,9 +8,7 @@ pub type Errno = i32;
 pub type Res<T> = Result<T, Errno>;
 
 pub fn errno() -> Errno {
-    std::io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO)
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// The result of a system call that returns -1 and sets errno.
@@ -74,9 +72,7 @@ pub fn adopt(fd: RawFd, duplicate: bool) -> Res<OwnedFd> {
 pub fn set_option<T>(fd: &OwnedFd, level: i32, name: i32, value: &T) -> Res<()> {
     let size = std::mem::size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is readable for `size` bytes.
-    check_int(unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, (value as *const T).cast(), size)
-    })?;
+    check_int(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (value as *const T).cast(), size) })?;
     Ok(())
 }
 

@@ -117,14 +117,12 @@ pub fn start(
             "napi_create_string_utf8",
         )?;
         status(sys::napi_create_reference(env, on_ready, 1, &mut reference), "napi_create_reference")?;
-        status(
-            sys::napi_async_init(env, std::ptr::null_mut(), name, &mut context),
-            "napi_async_init",
-        )?;
+        status(sys::napi_async_init(env, std::ptr::null_mut(), name, &mut context), "napi_async_init")?;
     }
     // SAFETY: uv_handle_size takes a number.
     let size = unsafe { (uv.handle_size)(UV_POLL) }.max(64);
-    let layout = std::alloc::Layout::from_size_align(size, 16).map_err(|_| napi::Error::from_reason("uv_handle_size"))?;
+    let layout = std::alloc::Layout::from_size_align(size, 16)
+        .map_err(|_| napi::Error::from_reason("uv_handle_size"))?;
     // SAFETY: the layout's size is not zero; a null result is handled.
     let handle: *mut c_void = unsafe { std::alloc::alloc_zeroed(layout) }.cast();
     if handle.is_null() {
@@ -149,7 +147,8 @@ pub fn start(
         }
         *handle.cast::<*mut c_void>() = watch.cast();
         let failed = (uv.poll_start)(handle, UV_READABLE, on_poll);
-        let hooked = sys::napi_add_async_cleanup_hook(env, Some(on_cleanup), watch.cast(), &mut (*watch).hook);
+        let hooked =
+            sys::napi_add_async_cleanup_hook(env, Some(on_cleanup), watch.cast(), &mut (*watch).hook);
         if failed != 0 || hooked != sys::Status::napi_ok {
             (uv.close)(handle, on_closed);
             return Err(napi::Error::from_reason(format!("uv_poll_start failed ({failed})")));

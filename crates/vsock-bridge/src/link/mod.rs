@@ -1,5 +1,6 @@
 //! Frame links: what a descriptor needs so that batches of frames can be read from it and written to it.
 
+pub mod framing;
 pub mod packet;
 pub mod stream;
 pub mod tap;
@@ -82,10 +83,7 @@ pub struct Scratch {
 
 impl Link {
     pub fn new(kind: Kind) -> Link {
-        Link {
-            kind,
-            stats: Stats::default(),
-        }
+        Link { kind, stats: Stats::default() }
     }
 
     pub fn kind_number(&self) -> i32 {

@@ -23,7 +23,13 @@ impl Packet {
     }
 
     /// Packets land in slots of their own, for nobody knows their lengths before, and are packed into the range.
-    pub fn receive(&mut self, fd: RawFd, sink: &mut Sink, scratch: &mut Scratch, stats: &mut Stats) -> Res<()> {
+    pub fn receive(
+        &mut self,
+        fd: RawFd,
+        sink: &mut Sink,
+        scratch: &mut Scratch,
+        stats: &mut Stats,
+    ) -> Res<()> {
         scratch.landing.resize(BATCH * PACKET_ROOM, 0);
         let base = scratch.landing.as_mut_ptr();
         let mut at = 0;
@@ -33,10 +39,7 @@ impl Packet {
             if want == 0 {
                 return Ok(());
             }
-            let mut parts = [libc::iovec {
-                iov_base: std::ptr::null_mut(),
-                iov_len: PACKET_ROOM,
-            }; BATCH];
+            let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: PACKET_ROOM }; BATCH];
             // SAFETY: all-zero mmsghdrs are valid.
             let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
             for i in 0..want {
@@ -82,10 +85,7 @@ impl Packet {
         let mut next = 0;
         while next < frames.len() {
             let batch = &frames[next..frames.len().min(next + BATCH)];
-            let mut parts = [[libc::iovec {
-                iov_base: std::ptr::null_mut(),
-                iov_len: 0,
-            }; 3]; BATCH];
+            let mut parts = [[libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 3]; BATCH];
             // SAFETY: all-zero mmsghdrs are valid.
             let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
             for (i, frame) in batch.iter().enumerate() {

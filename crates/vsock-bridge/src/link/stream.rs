@@ -1,5 +1,6 @@
 //! Frames on a byte stream, each behind its length.
 
+use super::framing::{Bytes, Framing};
 use super::{Scratch, Sink, Stats};
 use crate::constants::*;
 use crate::frame::Frame;
@@ -9,96 +10,6 @@ use std::os::fd::RawFd;
 /// Payload pieces shorter than this are copied behind their header: one more piece costs the kernel more.
 const COPY_BELOW: usize = 512;
 const MAX_IOVECS: usize = 1024;
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Framing {
-    /// u32, most significant byte first: QEMU.
-    Be32,
-    /// u16, least significant byte first: vpnkit, connect, stdio.
-    Le16,
-}
-
-impl Framing {
-    pub fn from_number(kind: i32) -> Option<Framing> {
-        match kind {
-            KIND_BE32 => Some(Framing::Be32),
-            KIND_LE16 => Some(Framing::Le16),
-            _ => None,
-        }
-    }
-
-    pub fn number(self) -> i32 {
-        match self {
-            Framing::Be32 => KIND_BE32,
-            Framing::Le16 => KIND_LE16,
-        }
-    }
-
-    fn prefix(self) -> usize {
-        match self {
-            Framing::Be32 => 4,
-            Framing::Le16 => 2,
-        }
-    }
-
-    /// Length of the frame whose prefix stands at the beginning; `None` when the prefix is not whole.
-    fn length(self, bytes: &[u8]) -> Option<usize> {
-        match (self, bytes) {
-            (Framing::Be32, [a, b, c, d, ..]) => Some(u32::from_be_bytes([*a, *b, *c, *d]) as usize),
-            (Framing::Le16, [a, b, ..]) => Some(usize::from(u16::from_le_bytes([*a, *b]))),
-            _ => None,
-        }
-    }
-
-    fn put(self, length: usize, out: &mut Vec<u8>) {
-        match self {
-            Framing::Be32 => out.extend_from_slice(&(length as u32).to_be_bytes()),
-            Framing::Le16 => out.extend_from_slice(&(length as u16).to_le_bytes()),
-        }
-    }
-
-    /// Longest frame that can be said in this framing and may be sent.
-    fn max(self) -> usize {
-        match self {
-            Framing::Be32 => MAX_FRAME,
-            Framing::Le16 => 0xffff,
-        }
-    }
-}
-
-/// Bytes in a row that leave at the front.
-#[derive(Default)]
-pub struct Bytes {
-    data: Vec<u8>,
-    head: usize,
-}
-
-impl Bytes {
-    pub fn len(&self) -> usize {
-        self.data.len() - self.head
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.data[self.head..]
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        if self.head > 0 && self.head * 2 > self.data.len() {
-            self.data.drain(..self.head);
-            self.head = 0;
-        }
-        self.data.extend_from_slice(bytes);
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.head += count;
-        if self.head >= self.data.len() {
-            self.data.clear();
-            self.head = 0;
-            self.data.shrink_to(64 * 1024);
-        }
-    }
-}
 
 pub struct Stream {
     pub framing: Framing,
@@ -196,11 +107,12 @@ impl Stream {
             // Rare: more was carried than fits the range.
             let mut joined = left.bytes().to_vec();
             joined.extend_from_slice(self.carry.rest());
-            self.carry = Bytes { data: joined, head: 0 };
+            self.carry = Bytes::new(joined);
         }
         let rest = self.carry.rest();
         let length = self.framing.length(rest);
-        let whole = length.is_some_and(|length| length > MAX_FRAME || rest.len() >= self.framing.prefix() + length);
+        let whole =
+            length.is_some_and(|length| length > MAX_FRAME || rest.len() >= self.framing.prefix() + length);
         self.hot = whole || self.ended.is_some();
     }
 
@@ -229,13 +141,7 @@ impl Stream {
 
     /// Makes `iovecs` and `ends` of the frames.
     fn gather(&self, scratch: &mut Scratch, stats: &mut Stats) {
-        let Scratch {
-            cut,
-            small,
-            iovecs,
-            ends,
-            ..
-        } = scratch;
+        let Scratch { cut, small, iovecs, ends, .. } = scratch;
         let framing = self.framing;
         let copied = |piece: &crate::buffers::Span, first: bool| first || piece.len() < COPY_BELOW;
         let before = cut.len();
@@ -332,10 +238,7 @@ impl Stream {
     pub fn flush(&mut self, fd: RawFd) -> Res<()> {
         while self.pending.len() > 0 {
             let rest = self.pending.rest();
-            let part = libc::iovec {
-                iov_base: rest.as_ptr() as *mut _,
-                iov_len: rest.len(),
-            };
+            let part = libc::iovec { iov_base: rest.as_ptr() as *mut _, iov_len: rest.len() };
             match self.write(fd, &[part]) {
                 Ok(0) => return Ok(()),
                 Ok(count) => self.pending.consume(count),
@@ -350,114 +253,5 @@ impl Stream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::buffers::{Buffers, Span};
-    use crate::link::Sink;
-    use std::io::Write;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixStream;
-
-    const ROOM: usize = MAX_FRAME + 4;
-
-    /// One receive; returns the frames, or the error when there are none.
-    fn receive(stream: &mut Stream, fd: RawFd, max: usize) -> Res<Vec<Vec<u8>>> {
-        let mut memory = vec![0u8; ROOM];
-        let mut meta = vec![0u8; 4096];
-        let mut buffers = Buffers::default();
-        // SAFETY: both live until the end of this function.
-        let (span, ints) = unsafe {
-            (
-                Span::from_raw(memory.as_mut_ptr(), ROOM),
-                Span::from_raw(meta.as_mut_ptr(), meta.len()),
-            )
-        };
-        let id = buffers.add(ints, std::ptr::null_mut())?;
-        let meta = buffers.ints(id)?;
-        let mut sink = Sink {
-            span,
-            base: 0,
-            meta,
-            max,
-            count: 0,
-        };
-        stream.receive(fd, &mut sink, &mut Stats::default())?;
-        let frame = |i: usize| {
-            let at = meta.get(i * RX_STRIDE) as usize;
-            span.part(at, at + meta.get(i * RX_STRIDE + 1) as usize).bytes().to_vec()
-        };
-        Ok((0..sink.count).map(frame).collect())
-    }
-
-    fn wire(framing: Framing, frames: &[Vec<u8>]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for frame in frames {
-            framing.put(frame.len(), &mut out);
-            out.extend_from_slice(frame);
-        }
-        out
-    }
-
-    fn frames() -> Vec<Vec<u8>> {
-        (0..4).map(|i| (0..14 + i * 3).map(|j| (i * 50 + j) as u8).collect()).collect()
-    }
-
-    #[test]
-    fn every_split_gives_the_same_frames() {
-        for framing in [Framing::Be32, Framing::Le16] {
-            let bytes = wire(framing, &frames());
-            for first in 0..bytes.len() {
-                for second in (first..bytes.len()).step_by(7) {
-                    let (mut peer, ours) = UnixStream::pair().unwrap();
-                    ours.set_nonblocking(true).unwrap();
-                    let mut stream = Stream::new(framing, true, &bytes[..first]);
-                    let mut got = receive(&mut stream, ours.as_raw_fd(), 100).unwrap();
-                    peer.write_all(&bytes[first..second]).unwrap();
-                    got.extend(receive(&mut stream, ours.as_raw_fd(), 100).unwrap());
-                    peer.write_all(&bytes[second..]).unwrap();
-                    got.extend(receive(&mut stream, ours.as_raw_fd(), 100).unwrap());
-                    assert_eq!(got, frames(), "{framing:?} {first} {second}");
-                    assert!(!stream.hot);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_limit_leaves_frames_hot_and_the_end_comes_last() {
-        let bytes = wire(Framing::Le16, &frames());
-        let (mut peer, ours) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        peer.write_all(&bytes).unwrap();
-        drop(peer);
-        let mut stream = Stream::new(Framing::Le16, true, &[]);
-        let mut got = Vec::new();
-        for i in 0..4 {
-            got.extend(receive(&mut stream, ours.as_raw_fd(), 1).unwrap());
-            assert_eq!(stream.hot, i < 3);
-        }
-        assert_eq!(got, frames());
-        for _ in 0..2 {
-            assert_eq!(receive(&mut stream, ours.as_raw_fd(), 1), Err(libc::EPIPE));
-        }
-    }
-
-    #[test]
-    fn wrong_lengths_end_the_stream_after_good_frames() {
-        for (framing, length) in [
-            (Framing::Le16, 13),
-            (Framing::Be32, 0),
-            (Framing::Be32, MAX_FRAME + 1),
-            (Framing::Be32, 0xffff_ffff),
-        ] {
-            let mut bytes = wire(framing, &frames());
-            framing.put(length, &mut bytes);
-            bytes.extend_from_slice(&[0; 40]);
-            let (_peer, ours) = UnixStream::pair().unwrap();
-            let mut stream = Stream::new(framing, true, &bytes);
-            assert_eq!(receive(&mut stream, ours.as_raw_fd(), 100), Ok(frames()));
-            assert!(stream.hot);
-            assert_eq!(receive(&mut stream, ours.as_raw_fd(), 100), Err(libc::EPROTO));
-        }
-    }
-}
+#[path = "stream_tests.rs"]
+mod tests;

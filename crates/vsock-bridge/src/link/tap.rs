@@ -46,11 +46,7 @@ impl<T> Ifreq<T> {
         }
         let mut field = [0u8; 16];
         field[..name.len()].copy_from_slice(name);
-        Ok(Ifreq {
-            name: field,
-            value,
-            pad: [0; 16],
-        })
+        Ok(Ifreq { name: field, value, pad: [0; 16] })
     }
 }
 
@@ -74,14 +70,12 @@ pub fn open(name: &[u8], how: Open) -> Result<OwnedFd, (&'static str, Errno)> {
         // SAFETY: TUNSETVNETHDRSZ reads one int.
         check_int(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ as _, &size) })
             .map_err(|errno| ("TUNSETVNETHDRSZ", errno))?;
-        let offloads = if how.offloads {
-            libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6
-        } else {
-            0
-        };
+        let offloads = if how.offloads { libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 } else { 0 };
         // SAFETY: TUNSETOFFLOAD takes a number.
-        check_int(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, offloads as libc::c_ulong) })
-            .map_err(|errno| ("TUNSETOFFLOAD", errno))?;
+        check_int(unsafe {
+            libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, offloads as libc::c_ulong)
+        })
+        .map_err(|errno| ("TUNSETOFFLOAD", errno))?;
     }
     Ok(fd)
 }
@@ -160,13 +154,8 @@ impl Tap {
         let mut header = [0u8; 64];
         while !sink.full() && sink.span.len() - at >= PACKET_ROOM {
             let room = sink.span.part(at, at + PACKET_ROOM);
-            let parts = [
-                libc::iovec {
-                    iov_base: header.as_mut_ptr().cast(),
-                    iov_len: self.header,
-                },
-                room.iovec(),
-            ];
+            let parts =
+                [libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: self.header }, room.iovec()];
             // SAFETY: both ranges are writable for their lengths.
             let result = check(unsafe { libc::readv(fd, parts.as_ptr(), 2) });
             let length = match result {
@@ -202,10 +191,7 @@ impl Tap {
                 stats.tx_errors += 1;
                 continue;
             }
-            let mut parts = [libc::iovec {
-                iov_base: header.as_mut_ptr().cast(),
-                iov_len: self.header,
-            }; 4];
+            let mut parts = [libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: self.header }; 4];
             for (part, piece) in parts[1..].iter_mut().zip(&frame.pieces) {
                 *part = piece.iovec();
             }

@@ -41,7 +41,8 @@ enum Never {}
 
 fn live(plan: &Plan, gate: &OwnedFd, parent: i32) -> Outcome<Never> {
     namespaces(plan)?;
-    let fd = tap::open(&plan.tap_name, plan.setup.tap).map_err(|(step, errno)| (Step::of_tap(step), errno))?;
+    let fd =
+        tap::open(&plan.tap_name, plan.setup.tap).map_err(|(step, errno)| (Step::of_tap(step), errno))?;
     configure::tap(&plan.tap_name, &plan.setup)?;
     // Unprivileged ping is a convenience: a kernel without the setting is fine.
     let _ = write_file(c"/proc/sys/net/ipv4/ping_group_range", &plan.ping_groups);
@@ -73,9 +74,8 @@ fn namespaces(plan: &Plan) -> Outcome<()> {
     unshare(libc::CLONE_NEWNS, Step::UnshareMount)?;
     let flags = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: constant C strings; the other arguments may be null for a change of propagation.
-    let result = unsafe {
-        libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null())
-    };
+    let result =
+        unsafe { libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null()) };
     check_int(result).map_err(|errno| (Step::PrivateMounts, errno))?;
     configure::loopback().map_err(|errno| (Step::LinkUp, errno))
 }

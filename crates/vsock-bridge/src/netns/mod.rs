@@ -75,13 +75,10 @@ pub fn spawn(plan: &Plan) -> Result<Spawned, Failure> {
     let parent = std::process::id() as i32;
     let pid = fork(|| child::run(plan, &ours, &theirs, parent)).map_err(failed(Step::Fork))?;
     drop(theirs);
-    let mut child = Child {
-        pid,
-        gate: Some(ours),
-        status: None,
-    };
+    let mut child = Child { pid, gate: Some(ours), status: None };
     // SAFETY: pidfd_open takes numbers. The child is not reaped yet, so the number is still its own.
-    let pidfd = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32).map_err(failed(Step::Fork))?;
+    let pidfd =
+        owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32).map_err(failed(Step::Fork))?;
     let gate = child.gate.as_ref().ok_or((Step::Fork.text(), libc::EIO))?;
     let (report, tap) = report::receive(gate, SETUP_TIMEOUT).map_err(failed(Step::Fork))?;
     match (report, tap) {
@@ -100,11 +97,7 @@ pub fn probe() -> Result<(), Failure> {
     let (ours, theirs) = pair().map_err(failed)?;
     let pid = fork(|| child::probe(&plan, &theirs)).map_err(failed)?;
     drop(theirs);
-    let mut child = Child {
-        pid,
-        gate: None,
-        status: None,
-    };
+    let mut child = Child { pid, gate: None, status: None };
     let report = report::receive(&ours, SETUP_TIMEOUT);
     child.end();
     match report.map_err(failed)?.0 {
@@ -156,7 +149,8 @@ impl Child {
         }
         let none = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a pidfd and numbers; no siginfo is passed.
-        let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+        let result =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
         check(result as isize)?;
         Ok(())
     }

@@ -43,10 +43,7 @@ impl Strings {
         let strings = texts.iter().map(|text| c_string(text)).collect::<Res<Vec<_>>>()?;
         let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
         pointers.push(std::ptr::null());
-        Ok(Strings {
-            pointers,
-            _strings: strings,
-        })
+        Ok(Strings { pointers, _strings: strings })
     }
 
     pub fn as_ptr(&self) -> *const *const libc::c_char {
@@ -114,18 +111,12 @@ impl Plan {
 
     /// A plan of which only the namespaces are used.
     pub fn probe() -> Plan {
-        let empty = || Strings {
-            pointers: vec![std::ptr::null()],
-            _strings: Vec::new(),
-        };
+        let empty = || Strings { pointers: vec![std::ptr::null()], _strings: Vec::new() };
         // SAFETY: both only read the process's ids.
         let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
         let map = |outside: u32| CString::new(format!("0 {outside} 1\n")).unwrap_or_default();
         Plan {
-            user: Some(UserMaps {
-                uid: map(uid),
-                gid: map(gid),
-            }),
+            user: Some(UserMaps { uid: map(uid), gid: map(gid) }),
             tap_name: Vec::new(),
             setup: Setup {
                 argv: Vec::new(),
@@ -137,10 +128,7 @@ impl Plan {
                 guest_ip: 0,
                 prefix: 0,
                 gateway_ip: 0,
-                tap: crate::link::tap::Open {
-                    vnet_header: false,
-                    offloads: false,
-                },
+                tap: crate::link::tap::Open { vnet_header: false, offloads: false },
                 tx_queue_length: 0,
                 resolv_conf: String::new(),
                 user_namespace: true,
@@ -182,7 +170,8 @@ fn candidates(name: &str, env: &[String]) -> Res<Vec<CString>> {
     }
     let path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
     let folders = path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':');
-    let file = |folder: &str| if folder.is_empty() { format!("./{name}") } else { format!("{folder}/{name}") };
+    let file =
+        |folder: &str| if folder.is_empty() { format!("./{name}") } else { format!("{folder}/{name}") };
     folders.map(|folder| c_string(&file(folder))).collect()
 }
 

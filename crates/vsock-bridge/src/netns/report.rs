@@ -72,10 +72,7 @@ pub fn send(socket: &OwnedFd, report: Report, fd: Option<&OwnedFd>) -> Res<()> {
     let mut bytes = [0u8; 8];
     bytes[..4].copy_from_slice(&(report.step as u32).to_ne_bytes());
     bytes[4..].copy_from_slice(&report.errno.to_ne_bytes());
-    let mut part = libc::iovec {
-        iov_base: bytes.as_mut_ptr().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut control = Control([0; 64]);
     // SAFETY: a zeroed msghdr is valid; the control buffer has room for one descriptor (CMSG_SPACE(4) is 24).
     unsafe {
@@ -98,20 +95,13 @@ pub fn send(socket: &OwnedFd, report: Report, fd: Option<&OwnedFd>) -> Res<()> {
 
 /// Waits for a report; EPIPE when the other end was closed without one.
 pub fn receive(socket: &OwnedFd, timeout: i32) -> Res<(Report, Option<OwnedFd>)> {
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one pollfd in a local.
     if check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize).or_else(retry)? == 0 {
         return Err(libc::ETIMEDOUT);
     }
     let mut bytes = [0u8; 8];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_mut_ptr().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut control = Control([0; 64]);
     let mut fd = None;
     // SAFETY: a zeroed msghdr is valid; the kernel writes within the given lengths; a descriptor that came is ours.
