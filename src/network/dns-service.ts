@@ -48,7 +48,7 @@ export class DnsService {
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
       hosts: this.system?.hosts,
-      mode: this.system === undefined ? undefined : () => this.system!.mode(),
+      mode: systemMode(deps, this.system),
       deadline: config.dns?.deadline,
     });
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
@@ -92,8 +92,7 @@ export class DnsService {
   private udp(datagram: UdpIn, guest: Guest): void {
     const { neighbour, sourcePort, destination, offset, length } = datagram;
     if (neighbour === undefined) return;
-    // A copy: the server keeps the question until the answer is there.
-    const query = datagram.bytes.slice(offset, offset + length);
+    const query = datagram.bytes.subarray(offset, offset + length);
     const reply = (answer: Uint8Array | undefined): void => {
       if (answer !== undefined)
         this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
@@ -111,6 +110,15 @@ export class DnsService {
     this.stack.timers.set(this.timer, Math.min(this.server.nextTimeout(), this.tcp.nextTimeout()));
     this.stack.rearm();
   }
+}
+
+/** Addresses come from a resolver that was injected, else from where the host gets them. */
+function systemMode(
+  deps: NetworkDeps,
+  system: SystemDns | undefined,
+): (() => 'relay' | 'resolver') | undefined {
+  if (deps.resolver !== undefined) return () => 'resolver';
+  return system === undefined ? undefined : () => system.mode();
 }
 
 function extraHosts(config: NetworkConfig) {

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { formatPublish, parsePublish } from './index.js';
+
+describe('published ports as text', () => {
+  it.each([
+    ['8080:80', '127.0.0.1:8080:80/tcp'],
+    ['127.0.0.1:8080:80/tcp', '127.0.0.1:8080:80/tcp'],
+    ['0.0.0.0:53:5353/udp', '0.0.0.0:53:5353/udp'],
+    ['[::1]:8080:192.168.127.3:80', '[::1]:8080:192.168.127.3:80/tcp'],
+    ['build@0:22', 'build@127.0.0.1:0:22/tcp'],
+    ['localhost:1:2', '127.0.0.1:1:2/tcp'],
+  ])('%s', (text, full) => {
+    const spec = parsePublish(text);
+    expect(formatPublish(spec)).toBe(full);
+    expect(parsePublish(formatPublish(spec))).toEqual(spec);
+  });
+
+  it.each([
+    '',
+    '80',
+    '80:',
+    ':80',
+    '1:2:3:4:5',
+    '70000:80',
+    '80:0',
+    '80:70000',
+    '1.2.3:80:80',
+    '80:80/sctp',
+    '80:1.2.3.400:80',
+    '@80:80',
+    'a b@80:80',
+  ])('refuses "%s" and says the form', (text) => {
+    expect(() => parsePublish(text)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_NETPROXY_CONFIG',
+        remedy: expect.stringContaining('HOSTPORT') as string,
+      }) as Error,
+    );
+  });
+});
