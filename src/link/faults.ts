@@ -5,13 +5,14 @@
  * A frame that does not leave at once is copied. Limits per direction: FAULT_QUEUE bytes wait; what comes on top is
  * dropped and counted (`faultOverflow`), as by a router's queue. From FAULT_BLOCKED on the output is blocked.
  */
-import { below, MAX_FRAME, META_STRIDE, MIN_FRAME, RX_CHECKSUM_OK } from '../core/index.js';
+import { below, MAX_FRAME, META_STRIDE, MIN_FRAME, RX_CHECKSUM_OK, TX_CHECKSUM } from '../core/index.js';
 import type { BlockPool, Clock, FrameBatch, Link, LinkHandler, Random } from '../core/index.js';
 import { AssemblingOutput } from './assemble.js';
 import { DelayLine } from './delay-line.js';
 import type { DelayedFrame } from './delay-line.js';
 import type { Faults } from './faults-spec.js';
 import { batchOver } from './framing.js';
+import { fillChecksum } from './tx-checksum.js';
 
 export interface FaultDeps {
   readonly random: Random;
@@ -55,6 +56,11 @@ class Dice {
   constructor(faults: Faults, random: Random) {
     this.faults = faults;
     this.random = random;
+  }
+
+  /** Some frames are damaged. */
+  get damages(): boolean {
+    return (this.faults.corrupt ?? 0) > 0;
   }
 
   /** How often the frame goes on: 0, 1 or 2 times. */
@@ -226,7 +232,8 @@ class FaultyOutput extends AssemblingOutput {
     pool: BlockPool,
     writable: () => void,
   ) {
-    super(pool.memory, link.output.offloads);
+    // A super-segment gets its checksums from the kernel: damage to it would look right to the receiver.
+    super(pool.memory, dice.damages ? undefined : link.output.offloads);
     this.link = link;
     this.dice = dice;
     this.line = new DelayLine(line, (frames) => {
@@ -256,15 +263,20 @@ class FaultyOutput extends AssemblingOutput {
   protected override frame(length: number, flags: number, gsoSize: number): void {
     if (this.closed || length > MAX_FRAME) return;
     const copies = this.dice.copies();
+    // The checksum is one of the whole frame, not of the damaged one.
+    const left =
+      this.dice.damages && (flags & TX_CHECKSUM) !== 0 && fillChecksum(this.bytes, this.view, 0, length)
+        ? flags & ~TX_CHECKSUM
+        : flags;
     if (copies > 0) this.dice.damage(this.bytes, 0, length);
     for (let copy = 0; copy < copies; copy++) {
       const delay = this.dice.delay();
       if (delay === 0 && this.line.free) {
-        this.pass(this.bytes, length, flags, gsoSize);
+        this.pass(this.bytes, length, left, gsoSize);
         continue;
       }
       const bytes = this.bytes.slice(0, length);
-      if (!this.line.add({ bytes, flags, gsoSize }, delay)) this.dice.stats.faultOverflow++;
+      if (!this.line.add({ bytes, flags: left, gsoSize }, delay)) this.dice.stats.faultOverflow++;
       if (this.line.bytes >= FAULT_BLOCKED) this.held = true;
     }
   }

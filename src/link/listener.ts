@@ -8,6 +8,7 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { NetproxyError } from '../core/index.js';
+import { portHolder } from '../host/index.js';
 import { acceptLink } from './accept.js';
 import type { AcceptDeps, StreamKind } from './accept.js';
 import { SocketChannel } from './channel.js';
@@ -178,7 +179,16 @@ function listenServer(
   address: Extract<LinkAddress, { transport: 'tcp' | 'fd' }>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(cannotListen(formatLinkAddress(address), error));
+    const failed = (error: NodeJS.ErrnoException): void => {
+      const where = formatLinkAddress(address);
+      const taken = address.transport === 'tcp' && error.code === 'EADDRINUSE';
+      const asked = taken
+        ? portHolder('tcp', address.port).catch(() => undefined)
+        : Promise.resolve(undefined);
+      void asked.then((holder) => {
+        reject(cannotListen(where, error, holder));
+      });
+    };
     server.once('error', failed);
     const options =
       address.transport === 'fd' ? { fd: address.fd } : { host: address.host, port: address.port };

@@ -2,6 +2,7 @@
  * A link whose descriptor the native layer owns: a TAP, or a stream that was turned into frames. One wake-up takes at most
  * BATCHES_PER_WAKE batches; epoll is level-triggered and reports the rest after the other descriptors had their turn.
  */
+import { constants } from 'node:os';
 import { META_STRIDE, NetproxyError } from '../core/index.js';
 import type { Block, LinkHandler } from '../core/index.js';
 import { BATCH_FRAMES, batchOver } from './framing.js';
@@ -12,6 +13,8 @@ import { NativeOutput } from './native-output.js';
 import type { LinkDeps, OwnedLink } from './types.js';
 
 export const BATCHES_PER_WAKE = 4;
+/** The peer broke the framing. */
+const EPROTO = -constants.errno.EPROTO;
 /** The native layer wants room for the longest frame of a stream, bytes. */
 const ROOM = 131_076;
 /** A batch of fewer bytes emptied the descriptor: asking again would be a system call for nothing. */
@@ -20,6 +23,8 @@ const FULL_ENOUGH = 64 * 1024;
 export interface NativeLinkOptions {
   readonly kind: string;
   readonly name: string;
+  /** MTU of the interface, bytes; 0 or absent: not known. */
+  readonly mtu?: number;
 }
 
 export class NativeLink implements OwnedLink {
@@ -54,8 +59,8 @@ export class NativeLink implements OwnedLink {
     this.poller = hub.poller;
     this.handle = handle;
     this.deps = deps;
-    const info = hub.poller.linkInfo(handle);
-    this.mtu = info !== null && info.mtu > 0 ? info.mtu : undefined;
+    const { mtu = 0 } = options;
+    this.mtu = mtu > 0 ? mtu : undefined;
     this.metaId = hub.poller.register(this.meta);
     this.output = new NativeOutput(hub, handle, (result) => {
       this.broke(result);
@@ -134,8 +139,9 @@ export class NativeLink implements OwnedLink {
 
   private broke(result: number): void {
     if (this.end !== undefined) return;
-    const error = nativeError('ERR_NETPROXY_LINK', '', result);
-    if (error.errno === 'EPROTO') {
+    const broken = result === EPROTO;
+    const error = nativeError(broken ? 'ERR_NETPROXY_PROTOCOL' : 'ERR_NETPROXY_LINK', '', result);
+    if (broken) {
       this.deps.logger.warn(`link ${this.name}: ${error.message}; connection closed`, { kind: this.kind });
     }
     this.finish(error);

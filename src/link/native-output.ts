@@ -30,6 +30,7 @@ export class NativeOutput implements FrameOutput {
   private pieces = 0;
   private length = 0;
   private isBlocked = false;
+  private awake = false;
   private closed = false;
 
   constructor(hub: NativeHub, handle: number, broke: (result: number) => void) {
@@ -116,12 +117,13 @@ export class NativeOutput implements FrameOutput {
       this.broke(waiting);
     } else if (waiting > 0 && !this.isBlocked) {
       this.isBlocked = true;
-      this.hub.poller.interest(this.handle, READY.read | READY.write);
+      if (this.awake) this.wake();
     }
   }
 
   /** The link is started: what is asked for from now on. */
   wake(): void {
+    this.awake = true;
     this.hub.poller.interest(this.handle, this.isBlocked ? READY.read | READY.write : READY.read);
   }
 

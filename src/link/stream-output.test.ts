@@ -150,6 +150,7 @@ describe('TX_CHECKSUM', () => {
     bytes.writeUInt16BE(0x0800, 12);
     bytes[14] = 0x40 | (5 + options / 4);
     bytes.writeUInt16BE(20 + options + transport + payload, 16);
+    bytes.writeUInt16BE(0x4000, 20);
     bytes[23] = protocol;
     return bytes;
   }

@@ -17,6 +17,8 @@ export function fillChecksum(bytes: Uint8Array, view: DataView, offset: number, 
   const total = Math.min(view.getUint16(ip + 2), length - 14);
   const at = ip + headerLength + (protocol === PROTOCOL_TCP ? 16 : 6);
   if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return false;
+  // A fragment's checksum is over the whole datagram: its sender has to know it.
+  if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return false;
   if (headerLength < 20 || at + 2 > ip + total) return false;
   view.setUint16(at, 0);
   const segment = total - headerLength;

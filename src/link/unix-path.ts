@@ -156,10 +156,10 @@ function taken(file: string, why: string, remedy: string, errno = 'EEXIST'): Net
   });
 }
 
-/** The error of a failed bind, with what to do about it. */
-export function cannotListen(where: string, error: unknown): NetproxyError {
+/** The error of a failed bind, with what to do about it; `holder` as in `nginx, pid 812`. */
+export function cannotListen(where: string, error: unknown, holder?: string): NetproxyError {
   const { code = 'unknown', message } = error as NodeJS.ErrnoException;
-  const why = reasons[code] ?? message;
+  const why = `${reasons[code] ?? message}${holder === undefined ? '' : ` (${holder})`}`;
   return new NetproxyError('ERR_NETPROXY_LISTEN', `cannot listen on ${where}: ${why}.`, {
     cause: error,
     errno: code,
