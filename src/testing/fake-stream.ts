@@ -71,9 +71,10 @@ export class HostSocket extends Duplex {
 
   private deliver(): void {
     const { stream } = this;
-    for (let chunk = stream.take(); chunk !== undefined; chunk = this.wantsData ? stream.take() : undefined) {
+    while (this.wantsData) {
+      const chunk = stream.take();
+      if (chunk === undefined) break;
       this.wantsData = this.push(chunk);
-      if (!this.wantsData) return;
     }
     if (!stream.networkEnded || this.pushedEnd) return;
     this.pushedEnd = true;

@@ -21,6 +21,7 @@ export class GuestArp {
   private readonly own: () => Ipv4 | undefined;
   private readonly known = new Map<Ipv4, Mac>();
   private readonly waiting = new Map<Ipv4, Waiting[]>();
+  private readonly resolving = new Map<Ipv4, Promise<Mac>>();
 
   constructor(wire: GuestWire, own: () => Ipv4 | undefined) {
     this.wire = wire;
@@ -57,17 +58,25 @@ export class GuestArp {
       this.waiting.set(ip, [callback]);
       this.request(ip, 1);
     } else if (waiting.length < MAX_ARP_WAITING) waiting.push(callback);
-    else this.counters.waitingFull++;
+    else {
+      this.counters.waitingFull++;
+      callback(undefined);
+    }
   }
 
   /** @throws GuestError EHOSTUNREACH */
   resolve(ip: Ipv4): Promise<Mac> {
-    return new Promise((resolve, reject) => {
+    const known = this.resolving.get(ip);
+    if (known !== undefined) return known;
+    const promise = new Promise<Mac>((resolve, reject) => {
       this.ask(ip, (mac) => {
+        this.resolving.delete(ip);
         if (mac !== undefined) resolve(mac);
         else reject(new GuestError('EHOSTUNREACH', `nobody answers for ${formatIpv4(ip)}`));
       });
     });
+    if (!this.known.has(ip)) this.resolving.set(ip, promise);
+    return promise;
   }
 
   input(bytes: Uint8Array, at: number, length: number): void {
@@ -96,11 +105,18 @@ export class GuestArp {
     if (own !== undefined) this.say(MAC_BROADCAST, ARP_REQUEST, own, MAC_ZERO, own);
   }
 
+  /** The link is gone: nobody will answer. */
+  down(): void {
+    const all = [...this.waiting.values()].flat();
+    this.waiting.clear();
+    for (const callback of all) callback(undefined);
+  }
+
   private request(ip: Ipv4, attempt: number): void {
     this.say(MAC_BROADCAST, ARP_REQUEST, this.own() ?? (0 as Ipv4), MAC_ZERO, ip);
     this.wire.scheduler.after(PAUSE, () => {
       const waiting = this.waiting.get(ip);
-      if (waiting === undefined || this.wire.down) return;
+      if (waiting === undefined) return;
       if (attempt < TRIES) {
         this.request(ip, attempt + 1);
         return;

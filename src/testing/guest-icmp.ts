@@ -6,8 +6,6 @@ import {
   ICMP_TIME_EXCEEDED,
   ICMP_UNREACHABLE,
   type IcmpMessage,
-  UNREACHABLE_PORT,
-  UNREACHABLE_PROTOCOL,
   emitIcmp,
   parseIcmp,
 } from '../icmp/index.js';
@@ -98,8 +96,8 @@ export class GuestIcmp {
     });
   }
 
-  /** Tells a sender that nobody took its packet. */
-  unreachable(packet: PacketIn, code: typeof UNREACHABLE_PORT | typeof UNREACHABLE_PROTOCOL): void {
+  /** Tells a sender that nobody took its packet; `code` of destination unreachable. */
+  unreachable(packet: PacketIn, code: number): void {
     if (packet.destination !== this.ip.ip || packet.source === 0) return;
     const header = new Uint8Array(IP_HEADER);
     const view = new DataView(header.buffer);

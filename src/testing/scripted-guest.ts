@@ -78,6 +78,7 @@ export class ScriptedGuest {
   private readonly dns: GuestDns;
   private readonly pool = new BlockPool(plainMemory);
   private dnsServer: string | undefined;
+  private staticIp: string | undefined;
 
   constructor(link: Link, options: ScriptedGuestOptions = {}) {
     const random = options.random ?? systemRandom();
@@ -105,8 +106,6 @@ export class ScriptedGuest {
   get address(): string | undefined {
     return this.lease?.ip ?? this.staticIp;
   }
-
-  private staticIp: string | undefined;
 
   /** What it counted, by layer. */
   get counters() {
@@ -259,6 +258,7 @@ export class ScriptedGuest {
         this.tcp.writable();
       },
       down: () => {
+        this.ip.arp.down();
         this.tcp.down();
         this.udpPorts.down();
         this.icmp.down();
