@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seeded } from './netsim.testutil.js';
+import { seeded } from './virtual.testutil.js';
 import { established, Script, USUAL, type Seg } from './script.testutil.js';
 import { TCP_STATES } from './state.js';
 import type { TcpState } from './types.js';

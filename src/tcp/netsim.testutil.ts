@@ -21,29 +21,7 @@ import {
   type TcpSettings,
 } from './index.js';
 import { peerClosed } from './state.js';
-
-/** A seeded generator (mulberry32), 0 to 1. */
-export function seeded(seed: number): () => number {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = a;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 0x100000000;
-  };
-}
-
-const TABLE = new Uint8Array(65_521);
-{
-  const random = seeded(7);
-  for (let i = 0; i < TABLE.length; i++) TABLE[i] = random() * 256;
-}
-
-/** The byte at a stream offset of every test stream. */
-export function patternAt(offset: number): number {
-  return TABLE[offset % TABLE.length]!;
-}
+import { EventQueue, PATTERN, patternAt, seeded } from './virtual.testutil.js';
 
 /** Channel in one direction. Probabilities 0 to 1, times in ms, `rate` in bytes per ms (Infinity: none). */
 export interface ChannelSettings {
@@ -82,12 +60,6 @@ export interface EndSettings {
   /** The application aborts, or reads no more, at this time. */
   readonly abortAt?: number;
   readonly discardAt?: number;
-}
-
-interface Event {
-  readonly at: number;
-  readonly order: number;
-  readonly run: () => void;
 }
 
 const HEADER_AND_OPTIONS = 60;
@@ -214,8 +186,15 @@ export class End implements TcpOwner {
     const { ring } = this.connection;
     const total = this.settings.send ?? 0;
     while (this.sent < total && ring.room > 0 && this.end === undefined) {
-      const n = Math.min(total - this.sent, ring.room, 64 * 1024, TABLE.length - (this.sent % TABLE.length));
-      const wrote = ring.write(TABLE.subarray(this.sent % TABLE.length, (this.sent % TABLE.length) + n));
+      const n = Math.min(
+        total - this.sent,
+        ring.room,
+        64 * 1024,
+        PATTERN.length - (this.sent % PATTERN.length),
+      );
+      const wrote = ring.write(
+        PATTERN.subarray(this.sent % PATTERN.length, (this.sent % PATTERN.length) + n),
+      );
       this.sent += wrote;
       if (wrote === 0) break;
     }
@@ -257,8 +236,11 @@ export class End implements TcpOwner {
     for (let i = 0; i < received.count && left > 0; i++) {
       const view = received.viewAt(i);
       const m = Math.min(view.length, left);
-      const at = this.got % TABLE.length;
-      if (at + m <= TABLE.length && Buffer.compare(view.subarray(0, m), TABLE.subarray(at, at + m)) === 0) {
+      const at = this.got % PATTERN.length;
+      if (
+        at + m <= PATTERN.length &&
+        Buffer.compare(view.subarray(0, m), PATTERN.subarray(at, at + m)) === 0
+      ) {
         this.got += m;
       } else {
         for (let j = 0; j < m; j++, this.got++)
@@ -383,8 +365,7 @@ export class NetSim {
   readonly server: End;
   /** Drops what it says. */
   dropFilter: ((from: End, packet: Uint8Array) => boolean) | undefined;
-  private readonly heap: Event[] = [];
-  private order = 0;
+  private readonly events = new EventQueue();
 
   constructor(settings: SimSettings = {}) {
     this.pool = settings.pool ?? new BlockPool(plainMemory);
@@ -398,17 +379,7 @@ export class NetSim {
   }
 
   at(at: number, run: () => void): void {
-    const { heap } = this;
-    const event: Event = { at, order: this.order++, run };
-    let i = heap.length;
-    heap.push(event);
-    while (i > 0) {
-      const up = (i - 1) >> 1;
-      if (!before(event, heap[up]!)) break;
-      heap[i] = heap[up]!;
-      i = up;
-    }
-    heap[i] = event;
+    this.events.add(at, run);
   }
 
   /** Runs until both ends are closed, nothing is left to do, or `until` (ms). Returns the time. */
@@ -418,35 +389,12 @@ export class NetSim {
   }
 
   continue(until: number): number {
-    for (let steps = 0; this.heap.length > 0 && this.heap[0]!.at <= until; steps++) {
+    for (let steps = 0; this.events.next() <= until; steps++) {
       if (this.client.end !== undefined && this.server.end !== undefined) break;
       if (steps > 20_000_000) throw new Error('it never ends');
-      const event = this.pop();
-      this.now = Math.max(this.now, event.at);
-      event.run();
+      this.now = Math.max(this.now, this.events.next());
+      this.events.pop()!.run();
     }
     return this.now;
   }
-
-  private pop(): Event {
-    const { heap } = this;
-    const top = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length === 0) return top;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
-      if (!before(heap[child]!, last)) break;
-      heap[i] = heap[child]!;
-      i = child;
-    }
-    heap[i] = last;
-    return top;
-  }
-}
-
-function before(a: Event, b: Event): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
