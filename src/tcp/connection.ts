@@ -107,7 +107,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   set windowLimit(bytes: number) {
-    this.rcv.limit = Math.max(Math.min(bytes, this.rcv.cap), 0);
+    this.rcv.shape(Math.max(Math.min(bytes, this.rcv.cap), 0), this.rcv.scale);
     this.checkWindow();
   }
 

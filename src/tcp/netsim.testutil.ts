@@ -89,7 +89,6 @@ export class End implements TcpOwner {
   /** What the peer allowed, for the checks. */
   private seenAck: Seq | undefined;
   private edge: Seq | undefined;
-  private highest: Seq | undefined;
   segments = 0;
 
   constructor(sim: NetSim, name: string, settings: EndSettings, channel: Partial<ChannelSettings>) {
@@ -338,7 +337,6 @@ export class End implements TcpOwner {
         throw new Error(`${this.name}: beyond the window by ${seqDiff(end, allowed)}`);
       if (out.gsoSize === 0 && out.payloadLength + out.optionsLength > snd.mss + 12)
         throw new Error(`${this.name}: segment longer than the MSS`);
-      if (this.highest === undefined || seqGt(end, this.highest)) this.highest = end;
     }
   }
 }

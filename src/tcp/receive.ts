@@ -27,9 +27,9 @@ const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 export class Receiver {
   readonly queue: SliceQueue;
   readonly assembler: Assembler;
-  /** The most the window may be, bytes: the cap, and a lower limit that may change. */
+  /** The most the window may be, bytes: the cap, and a limit at or below it that may change. */
   readonly cap: number;
-  limit: number;
+  limit = 0;
   irs = 0 as Seq;
   nxt = 0 as Seq;
   /** The right edge that was advertised; never moves back. */
@@ -38,6 +38,11 @@ export class Receiver {
   private synPromise = 0;
   /** Our shift count: 0 until negotiated. */
   scale = 0;
+  /** The most that the window field can say; the most the window may be now. */
+  private fieldMost = 0;
+  private most = 0;
+  /** What the right edge must gain to be moved (RFC 9293 section 3.8.6.2.2). */
+  private leastGain = 0;
   /** Largest segment seen, bounded by our MSS: two of them are acknowledged at once. */
   mss = 536;
   readonly ownMss: number;
@@ -62,8 +67,8 @@ export class Receiver {
     this.queue = new SliceQueue(pool);
     this.assembler = new Assembler(pool);
     this.cap = cap;
-    this.limit = cap;
     this.ownMss = mss;
+    this.shape(cap, 0);
   }
 
   /** The shift count that our cap asks for (RFC 7323 section 2.3). */
@@ -75,7 +80,7 @@ export class Receiver {
 
   /** The window of a SYN, which is never scaled; it promises that much behind the SYN. */
   synWindow(): number {
-    this.synPromise = Math.min(this.cap, this.limit, 65535);
+    this.synPromise = Math.min(this.limit, 65535);
     return this.synPromise;
   }
 
@@ -101,23 +106,17 @@ export class Receiver {
     return seqDiff(this.edge, this.nxt);
   }
 
-  /** The most that the window field can say. */
-  private get fieldMost(): number {
-    return 65535 * 2 ** this.scale;
-  }
-
-  /** The most the window may be now. */
-  private get most(): number {
-    return Math.min(this.cap, this.limit, this.fieldMost);
+  /** Sets the limit of the window, bytes, and our shift count; what follows from them is reckoned here, once. */
+  shape(limit: number, scale: number): void {
+    this.limit = limit;
+    this.scale = scale;
+    this.fieldMost = 65535 * 2 ** scale;
+    this.most = Math.min(limit, this.fieldMost);
+    this.leastGain = Math.max(Math.min(this.most >> 1, this.ownMss), 1);
   }
 
   private get free(): number {
-    return Math.max(Math.min(Math.min(this.cap, this.limit) - this.queue.bytes, this.fieldMost), 0);
-  }
-
-  /** What the right edge must gain to be moved (RFC 9293 section 3.8.6.2.2). */
-  private get leastGain(): number {
-    return Math.max(Math.min(this.most >> 1, this.ownMss), 1);
+    return Math.max(Math.min(this.limit - this.queue.bytes, this.fieldMost), 0);
   }
 
   /** The window field of the segment that is about to leave; moves the right edge when that is worth it. */

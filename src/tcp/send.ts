@@ -98,15 +98,13 @@ export class Sender {
    * always taken at its word: text that is sent again may bring it with an old sequence number, and SND.UNA plus the old
    * window would lie beyond what was ever offered.
    */
-  updateWindow(seq: Seq, ack: Seq, window: number): boolean {
+  updateWindow(seq: Seq, ack: Seq, window: number): void {
     const older = seqGt(this.wl1, seq) || (this.wl1 === seq && seqGt(this.wl2, ack));
-    if (older && !seqGt(ack, this.una)) return false;
-    const changed = this.wnd !== window;
+    if (older && !seqGt(ack, this.una)) return;
     this.wnd = window;
     this.wl1 = seq;
     this.wl2 = ack;
     if (window > this.maxWnd) this.maxWnd = window;
-    return changed;
   }
 
   /**
