@@ -113,7 +113,7 @@ export class SocketChannel implements ByteChannel {
     // Input is read and thrown away: closing with unread bytes would reset the connection under the last word.
     socket.resume();
     socket.end(bytes);
-    const timer = setTimeout(() => socket.destroy(), LINGER);
+    const timer = setTimeout(() => socket.destroy(), LINGER).unref();
     socket.once('close', () => clearTimeout(timer));
   }
 

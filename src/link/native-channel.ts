@@ -62,7 +62,7 @@ export class NativeChannel implements ByteChannel {
     this.hub.poller.interest(this.handle, READY.read);
     setTimeout(() => {
       this.release(true);
-    }, LINGER);
+    }, LINGER).unref();
   }
 
   destroy(): void {
