@@ -62,26 +62,62 @@ describe('parseConfig', () => {
   it.each([
     ['mtu: 70000', 'net.yaml:2: mtu: 70000 is not allowed; allowed: a whole number of bytes, 576 to 65,520'],
     ['mtu: big', 'net.yaml:2: mtu: "big" is not allowed; allowed: a whole number of bytes, 576 to 65,520'],
-    ['subnet: 10.0.0.1', 'net.yaml:2: subnet: "10.0.0.1" is not allowed; allowed: an IPv4 network of /8 to /29 such as'],
-    ['guestIp: 010.0.0.1', 'net.yaml:2: guestIp: "010.0.0.1" is not allowed; allowed: an IPv4 address such as'],
-    ['guestMac: ff:ff:ff:ff:ff:ff', 'guestMac: "ff:ff:ff:ff:ff:ff" is not allowed; allowed: a unicast MAC address'],
-    ['hostAlias: maybe', 'hostAlias: "maybe" is not allowed; allowed: on, off, or an IPv4 address of the subnet'],
+    [
+      'subnet: 10.0.0.1',
+      'net.yaml:2: subnet: "10.0.0.1" is not allowed; allowed: an IPv4 network of /8 to /29 such as',
+    ],
+    [
+      'guestIp: 010.0.0.1',
+      'net.yaml:2: guestIp: "010.0.0.1" is not allowed; allowed: an IPv4 address such as',
+    ],
+    [
+      'guestMac: ff:ff:ff:ff:ff:ff',
+      'guestMac: "ff:ff:ff:ff:ff:ff" is not allowed; allowed: a unicast MAC address',
+    ],
+    [
+      'hostAlias: maybe',
+      'hostAlias: "maybe" is not allowed; allowed: on, off, or an IPv4 address of the subnet',
+    ],
     ['colour: red', 'net.yaml:2: colour: unknown key; allowed: $schema, version, name, subnet'],
-    ['log:\n  level: loud', 'net.yaml:3: log.level: "loud" is not allowed; allowed: debug, info, warn, error, silent'],
+    [
+      'log:\n  level: loud',
+      'net.yaml:3: log.level: "loud" is not allowed; allowed: debug, info, warn, error, silent',
+    ],
     ['log:\n  colour: 1', 'net.yaml:3: log.colour: unknown key; allowed: level, format'],
-    ['links:\n  - kind: qemu', 'net.yaml:3: links[0].address: is missing; allowed: an address such as unix:/run/vm.sock'],
-    ['links:\n  - {kind: qemu, address: nowhere}', 'links[0].address: qemu: "nowhere" is no address; allowed: unix:/PATH'],
-    ['links:\n  - {kind: tape}', 'links[0].kind: "tape" is not allowed; allowed: one of qemu, vpnkit, connect, vsock, tap'],
-    ['links:\n  - {kind: tap, interface: tap0, speed: 1}', 'links[0].speed: unknown key; allowed: kind, interface, netns, guest'],
+    [
+      'links:\n  - kind: qemu',
+      'net.yaml:3: links[0].address: is missing; allowed: an address such as unix:/run/vm.sock',
+    ],
+    [
+      'links:\n  - {kind: qemu, address: nowhere}',
+      'links[0].address: qemu: "nowhere" is no address; allowed: unix:/PATH',
+    ],
+    [
+      'links:\n  - {kind: tape}',
+      'links[0].kind: "tape" is not allowed; allowed: one of qemu, vpnkit, connect, vsock, tap',
+    ],
+    [
+      'links:\n  - {kind: tap, interface: tap0, speed: 1}',
+      'links[0].speed: unknown key; allowed: kind, interface, netns, guest',
+    ],
     ['links: 5', 'links: 5 is not allowed; allowed: a list'],
     ['publish: ["80"]', 'publish[0]: bad port to publish "80": it does not have that form; allowed is'],
-    ['policy: {rules: ["permit host"]}', 'policy.rules[0]: "permit host" does not begin with "allow " or "deny "'],
+    [
+      'policy: {rules: ["permit host"]}',
+      'policy.rules[0]: "permit host" does not begin with "allow " or "deny "',
+    ],
     ['policy: {rules: ["deny 10.0.0.300"]}', 'policy.rules[0]: bad policy rule "10.0.0.300"'],
     ['faults: loss=200%', 'faults: faults: "loss=200%" is not understood; allowed:'],
     ['services: tcp:127.0.0.1:80', 'services: the control API listens on a unix socket'],
-    ['dhcp: {statics: [{ip: 10.0.0.1}]}', 'dhcp.statics[0]: {"ip":"10.0.0.1"} is not allowed; allowed: ip with either mac or guest'],
+    [
+      'dhcp: {statics: [{ip: 10.0.0.1}]}',
+      'dhcp.statics[0]: {"ip":"10.0.0.1"} is not allowed; allowed: ip with either mac or guest',
+    ],
     ['limits: {flowBuffer: 100000}', 'limits.flowBuffer: 100000 is not allowed; allowed: a power of two'],
-    ['dns: {servers: [dns.example]}', 'dns.servers[0]: "dns.example" is not allowed; allowed: a DNS server as IP or IP#PORT'],
+    [
+      'dns: {servers: [dns.example]}',
+      'dns.servers[0]: "dns.example" is not allowed; allowed: a DNS server as IP or IP#PORT',
+    ],
     ['dns: {hosts: {"bad name": 10.0.0.1}}', 'dns.hosts.bad name: '],
   ])('says file, line, key, value and what is allowed: %s', (line, expected) => {
     expect(message(`version: 1\n${line}\n`)).toContain(expected);
@@ -109,19 +145,26 @@ describe('parseConfig', () => {
 
   it('is not blown up by aliases', () => {
     const bomb = ['version: 1', 'a: &a [1,1,1,1,1,1,1,1,1,1]'];
-    for (const [to, from] of ['ba', 'cb', 'dc', 'ed', 'fe']) bomb.push(`${to!}: &${to!} [${Array(10).fill(`*${from!}`).join(',')}]`);
+    for (const [to, from] of ['ba', 'cb', 'dc', 'ed', 'fe'])
+      bomb.push(`${to!}: &${to!} [${Array(10).fill(`*${from!}`).join(',')}]`);
     expect(message(bomb.join('\n'))).toContain('net.yaml: neither YAML nor JSON: ');
   });
 
   it('takes any text or says why not', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.json().map((json) => `{"version": 1, "links": ${json}, "policy": ${json}}`)), (text) => {
-        try {
-          parseConfig(text, 'net.yaml');
-        } catch (error) {
-          if (!(error instanceof NetproxyError)) throw error;
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json().map((json) => `{"version": 1, "links": ${json}, "policy": ${json}}`),
+        ),
+        (text) => {
+          try {
+            parseConfig(text, 'net.yaml');
+          } catch (error) {
+            if (!(error instanceof NetproxyError)) throw error;
+          }
+        },
+      ),
       { numRuns: 200 },
     );
   });
@@ -143,7 +186,9 @@ describe('loadConfig', () => {
   });
 
   it('says why a file cannot be read', () => {
-    expect(() => loadConfig(path.join(dir, 'none'))).toThrow(/cannot read the configuration .*none: it does not exist/);
+    expect(() => loadConfig(path.join(dir, 'none'))).toThrow(
+      /cannot read the configuration .*none: it does not exist/,
+    );
     expect(() => loadConfig(dir)).toThrow(/cannot read the configuration .*: it is a directory/);
     const file = path.join(dir, 'long');
     writeFileSync(file, ' '.repeat(MAX_CONFIG_SIZE + 1));

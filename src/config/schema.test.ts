@@ -7,7 +7,9 @@ const committed = path.resolve(import.meta.dirname, '../../docs/config.schema.js
 
 describe('configJsonSchema', () => {
   it('is docs/config.schema.json (npx netproxy config schema > docs/config.schema.json)', () => {
-    expect(JSON.parse(readFileSync(committed, 'utf8'))).toEqual(JSON.parse(JSON.stringify(configJsonSchema())));
+    expect(JSON.parse(readFileSync(committed, 'utf8'))).toEqual(
+      JSON.parse(JSON.stringify(configJsonSchema())),
+    );
   });
 
   it('refuses unknown keys and wants the version', () => {
@@ -18,7 +20,10 @@ describe('configJsonSchema', () => {
   });
 
   it('describes every key of the first level, or leads into a section', () => {
-    const properties = configJsonSchema()['properties'] as Record<string, { description?: string; properties?: object }>;
+    const properties = configJsonSchema()['properties'] as Record<
+      string,
+      { description?: string; properties?: object }
+    >;
     for (const [key, value] of Object.entries(properties)) {
       expect(value.description ?? value.properties, key).toBeDefined();
     }

@@ -1,0 +1,73 @@
+/** `netproxy explain`: what would become of a flow, by the function that decides about flows. */
+import { type Config, field, networkConfig, checkFlag } from '../config/index.js';
+import { type Explanation, createNetwork } from '../index.js';
+import { EXIT, usageError } from './exit.js';
+import type { Terminal } from './terminal.js';
+
+export interface ExplainOptions {
+  readonly guest?: string | undefined;
+  readonly protocol?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+export interface Target {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** Reads `IP`, `NAME`, `IP:PORT` or `NAME:PORT`; throws ERR_NETPROXY_CONFIG. */
+export function parseTarget(text: string): Target {
+  const match = /^([A-Za-z0-9._-]+)(?::(\d{1,5}))?$/.exec(text);
+  const port = match?.[2] === undefined ? undefined : Number(match[2]);
+  if (match?.[1] === undefined || (port !== undefined && (port < 1 || port > 65_535))) {
+    throw usageError(`"${text}" is no destination`, 'Allowed: IPv4 address or name, with a port or without: 10.0.0.1, example.org:443.');
+  }
+  return { host: match[1], port };
+}
+
+/** Prints decision, rule and reason. */
+export async function explain(config: Config, text: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+  const target = parseTarget(text);
+  const protocol = checkFlag('--protocol', field.oneOf('tcp', 'udp', 'icmp'), options.protocol ?? 'tcp');
+  const guest = options.guest === undefined ? 'guest1' : checkFlag('--guest', field.guestName, options.guest);
+  if (protocol === 'icmp' && target.port !== undefined) throw usageError('icmp has no ports', 'Leave the port out.');
+  // Nothing is published for an explanation.
+  await using network = createNetwork({ ...networkConfig(config), publish: [] });
+  const explanation = await network.explain({ host: target.host, port: target.port, protocol, guest });
+  if (options.json === true) {
+    terminal.out(`${JSON.stringify({ target: text, ...target, protocol, guest, ...plain(explanation) })}\n`);
+  } else {
+    const name = target.host === explanation.address ? '' : `${target.host} is `;
+    const port = target.port === undefined ? '' : `:${target.port}`;
+    terminal.out(
+      `${name}${explanation.address}${port} (${protocol}) from ${guest}: ${outcome(explanation)}\n  rule: ${explanation.rule}\n  why:  ${explanation.why}\n`,
+    );
+  }
+  return EXIT.ok;
+}
+
+function plain({ verdict, rule, why, address }: Explanation) {
+  return { address, verdict: verdict.kind, ...details(verdict), rule, why };
+}
+
+function details(verdict: Explanation['verdict']): object {
+  switch (verdict.kind) {
+    case 'service':
+      return { service: verdict.service };
+    case 'deny':
+      return { how: verdict.how };
+    case 'dial':
+      return { via: verdict.via };
+  }
+}
+
+function outcome({ verdict }: Explanation): string {
+  switch (verdict.kind) {
+    case 'service':
+      return `answered by the ${verdict.service} service`;
+    case 'dial':
+      return verdict.via === 'alias' ? "allowed; the host's loopback is dialled" : 'allowed; dialled directly';
+    case 'deny':
+      return { reset: 'refused, like a closed port', prohibited: 'denied, the guest is told so', silent: 'denied without an answer' }[verdict.how];
+  }
+}

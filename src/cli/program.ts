@@ -1,0 +1,226 @@
+/** The command line: which commands there are, which flags they take, and what their help says. */
+import { Command, CommanderError, Option } from 'commander';
+import { Collected } from './collect.js';
+import { checkFile, printSchema } from './config-command.js';
+import { demo } from './demo/index.js';
+import { doctor } from './doctor.js';
+import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
+import { explain } from './explain.js';
+import { addressFlags, configFlag, debugFlags, linkFlags, logFlags, policyFlags, processFlags, publishFlags } from './flags.js';
+import { run } from './run.js';
+import { serve } from './serve.js';
+import type { Terminal } from './terminal.js';
+import { packageVersion } from './version.js';
+
+/** Runs one command line (without node and script); returns the exit code. Errors have been told. */
+export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const result = { code: EXIT.ok as number };
+  const program = createProgram(terminal, (code) => {
+    result.code = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return result.code;
+  } catch (error) {
+    if (error instanceof CommanderError) return commanderExit(error, terminal);
+    terminal.err(formatError(error));
+    return exitCodeOf(error);
+  }
+}
+
+/** Help and version are no failures; what commander refuses is told as we tell errors. */
+function commanderExit(error: CommanderError, terminal: Terminal): number {
+  if (error.exitCode === 0) return EXIT.ok;
+  if (error.code === 'commander.help') return EXIT.usage;
+  const [what = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
+  terminal.err(formatError(usageError(what, hint === '' ? 'netproxy --help, or netproxy COMMAND --help, tells what there is.' : hint)));
+  return EXIT.usage;
+}
+
+export function createProgram(terminal: Terminal, done: (code: number) => void): Command {
+  const program = new Command('netproxy');
+  program
+    .description('A virtual network whose guests reach the world through ordinary sockets of this host.')
+    .version(packageVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureHelp({ helpWidth: 110 })
+    .configureOutput({
+      writeOut: (text) => {
+        terminal.out(text);
+      },
+      // Errors are told by commanderExit.
+      writeErr: () => undefined,
+    })
+    .addHelpText('after', `\nnetproxy without a command is netproxy serve.\n${EXIT_HELP}`);
+  serveCommand(program, terminal, done);
+  runCommand(program, terminal, done);
+  demoCommand(program, terminal, done);
+  doctorCommand(program, terminal, done);
+  explainCommand(program, terminal, done);
+  configCommand(program, terminal, done);
+  return program;
+}
+
+type Done = (code: number) => void;
+
+function serveCommand(program: Command, terminal: Terminal, done: Done): void {
+  const to = new Collected();
+  const command = program
+    .command('serve', { isDefault: true })
+    .description('let guests attach, until SIGTERM or SIGINT (the default command)')
+    .usage('[options]')
+    // An unknown command ends here; it deserves a better word than "too many arguments".
+    .argument('[unknown...]')
+    .configureHelp({ visibleArguments: () => [] });
+  linkFlags(command, to);
+  addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
+  publishFlags(command, to);
+  policyFlags(command, to);
+  debugFlags(command, to);
+  processFlags(command, to);
+  logFlags(command, to, 'info');
+  command.option('--json', 'events as JSON lines on standard output');
+  command.addHelpText(
+    'after',
+    `
+Examples:
+  netproxy --qemu unix:/run/vm.sock --publish 127.0.0.1:8080:80
+      qemu-system-x86_64 … -netdev stream,id=n0,addr.type=unix,addr.path=/run/vm.sock -device virtio-net-pci,netdev=n0
+  netproxy serve --netns build --tap tap0 --deny host --deny 10.0.0.0/8
+  netproxy serve --vsock 1024 --config /etc/netproxy.yaml
+
+SIGTERM and SIGINT end it within a second; a second one at once. SIGHUP is one of them unless it was ignored at the start (nohup).
+${EXIT_HELP}`,
+  );
+  command.action(async (unknown: string[], options: { json?: true }) => {
+    if (unknown[0] !== undefined) throw unknownCommand(program, unknown[0]);
+    if (options.json === true) to.config.json = true;
+    done(await serve(to.settle(), terminal));
+  });
+}
+
+function unknownCommand(program: Command, word: string): Error {
+  const names = program.commands.map((command) => command.name());
+  return usageError(`there is no command "${word}"`, `The commands are ${names.join(', ')}.`);
+}
+
+function runCommand(program: Command, terminal: Terminal, done: Done): void {
+  const to = new Collected();
+  const command = program
+    .command('run')
+    .description('run a command in a network namespace of its own on netproxy')
+    .usage('[options] -- COMMAND [ARGUMENT…]')
+    .argument('<command...>')
+    .configureHelp({ visibleArguments: () => [] })
+    .passThroughOptions();
+  addressFlags(command, to, { mtu: '65520', alias: 'off' });
+  command.addOption(new Option('--no-dns', "leave /etc/resolv.conf as the host's, instead of pointing it at the gateway"));
+  command.addOption(new Option('--map-root', 'let the command see itself as root (without root; no real rights)'));
+  publishFlags(command, to);
+  policyFlags(command, to);
+  debugFlags(command, to);
+  configFlag(command, to);
+  logFlags(command, to, 'warn');
+  command.addHelpText(
+    'after',
+    `
+Examples:
+  netproxy run -- curl https://example.org/
+  netproxy run --publish 127.0.0.1:8080:80 --deny 10.0.0.0/8 -- ./server --port 80
+  netproxy run --host-alias on -- psql -h host.netproxy.internal
+
+The command's exit code is passed on: 127 not found, 126 not executable, 128 and the signal that ended it. Signals are forwarded.
+Without root a user namespace is made; where that is restricted the error names the setting.
+${EXIT_HELP}`,
+  );
+  command.action(async (words: string[], options: { dns: boolean; mapRoot?: true }) => {
+    done(await run(to.settle(), words, { dns: options.dns, mapRoot: options.mapRoot ?? false }, terminal));
+  });
+}
+
+function demoCommand(program: Command, terminal: Terminal, done: Done): void {
+  program
+    .command('demo')
+    .description('show it: a guest gets a lease, names, 100 MB up and down, a published port')
+    .addOption(new Option('--netns', 'with a network namespace as the guest').conflicts(['vm', 'scripted']))
+    .addOption(new Option('--vm', 'with a QEMU guest').conflicts(['netns', 'scripted']))
+    .addOption(new Option('--scripted', "with netproxy's own scripted guest, which is not a real one").conflicts(['netns', 'vm']))
+    .option('--size <size>', 'how much goes up and down, such as 1GB or 20MB', '100MB')
+    .option('--kernel <file>', "--vm: the guest's kernel, with --initrd")
+    .option('--initrd <file>', "--vm: the guest's initramfs (test/vm/build-guest.mjs makes both)")
+    .option('--json', 'one JSON object per step on standard output')
+    .addHelpText(
+      'after',
+      `
+Without --netns, --vm or --scripted the best guest that this host has is taken. Nothing leaves the host: as root netproxy and its
+servers move into a namespace of their own, otherwise the servers listen on loopback and the guest may reach nothing else.
+
+Examples:
+  netproxy demo
+  netproxy demo --vm --size 20MB
+${EXIT_HELP}`,
+    )
+    .action(async (options: Parameters<typeof demo>[0]) => {
+      done(await demo(options, terminal));
+    });
+}
+
+function doctorCommand(program: Command, terminal: Terminal, done: Done): void {
+  program
+    .command('doctor')
+    .description('tell what this host can do, and how to get the rest')
+    .option('--json', 'as one JSON object')
+    .addHelpText('after', `\nOpens no vsock and changes nothing. The exit code is 0 also where something is missing.\n\nExample:\n  netproxy doctor`)
+    .action((options: { json?: true }) => {
+      done(doctor(options, terminal));
+    });
+}
+
+function explainCommand(program: Command, terminal: Terminal, done: Done): void {
+  const to = new Collected();
+  const command = program
+    .command('explain')
+    .description('tell what would become of a flow, and which rule says so')
+    .argument('<destination>', 'IPv4 address or name, with :PORT or without')
+    .option('--guest <name>', 'from this guest (default: guest1)')
+    .option('--protocol <tcp|udp|icmp>', 'default: tcp')
+    .option('--json', 'as one JSON object');
+  addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
+  policyFlags(command, to);
+  command.optionsGroup('Process:');
+  configFlag(command, to);
+  command.addHelpText(
+    'after',
+    `
+Examples:
+  netproxy explain 169.254.169.254:80
+  netproxy explain --deny 10.0.0.0/8 --allow tcp:any:443 --default-policy deny 10.1.2.3:443
+  netproxy explain --config /etc/netproxy.yaml --guest build --protocol udp 10.0.0.53:53
+${EXIT_HELP}`,
+  );
+  command.action(async (destination: string, options: Parameters<typeof explain>[2]) => {
+    done(await explain(to.settle(), destination, options, terminal));
+  });
+}
+
+function configCommand(program: Command, terminal: Terminal, done: Done): void {
+  const command = program.command('config').description('the configuration file: its schema, and checks').usage('schema | check FILE');
+  command
+    .command('schema')
+    .description('print the JSON Schema')
+    .addHelpText('after', '\nExample:\n  netproxy config schema > netproxy.schema.json')
+    .action(() => {
+      done(printSchema(terminal));
+    });
+  command
+    .command('check')
+    .description('check a file; nothing is opened')
+    .argument('<file>')
+    .addHelpText('after', `\nExample:\n  netproxy config check /etc/netproxy.yaml\n${EXIT_HELP}`)
+    .action((file: string) => {
+      done(checkFile(file, terminal));
+    });
+}

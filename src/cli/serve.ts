@@ -1,0 +1,159 @@
+/** `netproxy serve`: one network, its links and ports, until a signal. */
+import { statSync } from 'node:fs';
+import { NetproxyError } from '../core/index.js';
+import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
+import { type Network, createNetwork } from '../index.js';
+import type { LinkListener } from '../link/index.js';
+import { createLogger } from '../observe/index.js';
+import { createControl } from './control.js';
+import { printEvents } from './events.js';
+import { EXIT, formatError, usageError } from './exit.js';
+import { Lifecycle } from './lifecycle.js';
+import { installMiddleware } from './middleware.js';
+import { writePidFile } from './pid-file.js';
+import { readiness, tellReady } from './ready.js';
+import type { Terminal } from './terminal.js';
+
+/** How long flows may take to end after a signal, and all of the end, ms. */
+const DRAIN = 400;
+const STOP = 900;
+
+type Undo = () => void | Promise<void>;
+
+/** Runs until it is told to end; returns the exit code. Rejects when it cannot begin; then nothing is left behind. */
+export async function serve(config: Config, terminal: Terminal): Promise<number> {
+  checkServe(config);
+  const logger = createLogger({
+    level: config.log?.level ?? 'info',
+    format: config.log?.format ?? 'text',
+    color: terminal.color.err,
+    write: (line) => {
+      terminal.err(line);
+    },
+  });
+  const life = new Lifecycle();
+  // In the order in which they are undone.
+  const undo: Undo[] = [];
+  let why: string;
+  try {
+    if (config.exitWithParent === true) life.watchParent();
+    const network = createNetwork(networkConfig(config), { logger });
+    undo.unshift(() => network.stop(DRAIN));
+    if (config.json === true) printEvents(network, (line) => { terminal.out(line); });
+    if (network.hub === undefined) logger.info(`without the native addon: ${network.nativeMissing ?? 'unknown'}`);
+    const middleware = await installMiddleware(network, config, logger);
+    undo.push(() => middleware.close());
+    const control = createControl(network);
+    undo.unshift(() => { control.close(); });
+    network.control = control.serve;
+    await network.start();
+    const listeners = await openLinks(network, config);
+    const services = config.services === undefined ? undefined : await control.listen(config.services);
+    if (config.pidFile !== undefined) undo.push(writePidFile(config.pidFile));
+    const { subnet, gateway, hostAlias } = network.addresses;
+    for (const { kind, address } of listeners) logger.info(`${kind} guests attach at ${address}`);
+    if (services !== undefined) logger.info(`control API at ${services}`);
+    logger.info(`ready: network ${subnet}, gateway ${gateway}, host alias ${hostAlias ?? 'off'}`);
+    if (config.readyFd !== undefined) tellReady(config.readyFd, readiness(network, listeners, services));
+    // Without listeners nobody can come back: the last guest's end is ours. With only the control API the network stays.
+    if (listeners.length === 0 && config.links !== undefined) endWithLastGuest(network, life);
+    why = await life.ended;
+    logger.info(`ending: ${why}`);
+  } catch (error) {
+    await unwind(undo);
+    throw error;
+  } finally {
+    life.close();
+  }
+  return finish(undo, terminal);
+}
+
+/** Undoes everything in time: whoever asked for the end gets it, also where something hangs. */
+async function finish(undo: readonly Undo[], terminal: Terminal): Promise<number> {
+  const late = setTimeout(() => {
+    terminal.err(`netproxy: not everything ended within ${STOP} ms; leaving the rest to the system.\n`);
+    process.exit(EXIT.ok);
+  }, STOP);
+  // Another signal while we end: at once.
+  const hurry = (): void => { process.exit(EXIT.signalled + 15); };
+  process.on('SIGTERM', hurry).on('SIGINT', hurry);
+  try {
+    await unwind(undo);
+    return EXIT.ok;
+  } catch (error) {
+    terminal.err(formatError(error));
+    return EXIT.failure;
+  } finally {
+    clearTimeout(late);
+    process.off('SIGTERM', hurry).off('SIGINT', hurry);
+  }
+}
+
+async function unwind(undo: readonly Undo[]): Promise<void> {
+  for (const step of undo) await step();
+}
+
+/** What the schema cannot see. */
+export function checkServe(config: Config): void {
+  const links = config.links ?? [];
+  if (links.length === 0 && config.services === undefined) {
+    throw usageError('no guest could attach: there is no link', 'Give one, for example --qemu unix:/run/vm.sock; netproxy serve --help lists them.');
+  }
+  const stdio = links.filter(({ kind }) => kind === 'stdio').length;
+  if (stdio > 1) throw usageError('--stdio is there once: there is one standard input');
+  if (stdio === 1 && config.json === true) {
+    throw usageError('--json and --stdio both want standard output', 'Use --ready-fd, or a link on a socket.');
+  }
+  if (config.guestMac !== undefined && config.guestIp === undefined && single(links) === undefined) {
+    throw usageError('--mac needs --guest-ip: the address that is kept for it');
+  }
+}
+
+/** The first link that brings exactly one guest. */
+function single(links: readonly LinkConfig[]): LinkConfig | undefined {
+  return links.find((link) => !isListener(link));
+}
+
+function isListener(link: LinkConfig): link is Extract<LinkConfig, { kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock' }> {
+  return link.kind === 'qemu' || link.kind === 'vpnkit' || link.kind === 'connect' || link.kind === 'vsock';
+}
+
+/** Opens every link; returns those that listen (or dial again and again). */
+async function openLinks(network: Network, config: Config): Promise<LinkListener[]> {
+  const listeners: LinkListener[] = [];
+  const links = config.links ?? [];
+  const first = single(links);
+  for (const link of links) {
+    const guest: GuestConfig = { ...(link === first && config.guestMac !== undefined ? { mac: config.guestMac } : {}), ...link.guest };
+    if (isListener(link)) listeners.push(await network.listenLinks(link.kind, link.address, guest));
+    else if (link.kind === 'tap') network.openTap({ name: link.interface, netns: link.netns === undefined ? undefined : namespacePath(link.netns) }, guest);
+    else if (link.kind === 'tap-fd') network.adoptTap(link.fd, guest);
+    else if (link.kind === 'stdio') network.attachStdio(guest);
+    else await network.accept(link.fd, { framing: link.framing, ...guest });
+  }
+  return listeners;
+}
+
+/** Names are those of `ip netns`. Throws ERR_NETPROXY_NAMESPACE when there is none. */
+export function namespacePath(name: string): string {
+  const path = name.includes('/') ? name : `/run/netns/${name}`;
+  try {
+    statSync(path);
+    return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'it does not exist' : (error as Error).message;
+    throw new NetproxyError('ERR_NETPROXY_NAMESPACE', `cannot enter the network namespace ${name}: ${why}`, {
+      cause: error,
+      remedy: 'Give a name that "ip netns list" shows, or a path such as /proc/PID/ns/net.',
+    });
+  }
+}
+
+function endWithLastGuest(network: Network, life: Lifecycle): void {
+  const look = (): void => {
+    if (network.guests().length === 0) life.end('the last guest left, and no link can bring another');
+  };
+  network.on('detached', look);
+  look();
+}

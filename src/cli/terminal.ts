@@ -1,0 +1,35 @@
+/** Where a command writes. Tests give their own; the real one touches process.stdout only when something is written. */
+import pc from 'picocolors';
+
+export interface Terminal {
+  /** Results. */
+  out(text: string): void;
+  /** Everything else: errors, logs, progress. */
+  err(text: string): void;
+  /** Whether `out`, or `err`, may be coloured. */
+  readonly color: { readonly out: boolean; readonly err: boolean };
+}
+
+/** The process's own streams. A reader that went away is no reason to end. */
+export function processTerminal(): Terminal {
+  const guarded = new Set<NodeJS.WriteStream>();
+  const write = (stream: NodeJS.WriteStream, text: string): void => {
+    if (!guarded.has(stream)) {
+      guarded.add(stream);
+      stream.on('error', () => undefined);
+    }
+    stream.write(text);
+  };
+  return {
+    out: (text) => write(process.stdout, text),
+    err: (text) => write(process.stderr, text),
+    color: {
+      get out() {
+        return pc.isColorSupported && process.stdout.isTTY;
+      },
+      get err() {
+        return pc.isColorSupported && process.stderr.isTTY;
+      },
+    },
+  };
+}
