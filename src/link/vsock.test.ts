@@ -14,7 +14,7 @@ import * as native from '../native/index.js';
 import { Collector, complianceSuite, pause, testFrame } from './compliance.testutil.js';
 import { listenLinks } from './listener.js';
 import type { LinkListener, ListenDeps } from './listener.js';
-import type { LinkPoller, NativeHub } from './native-hub.js';
+import type { NativeHub } from './native-hub.js';
 import {
   CONNECT_REQUEST,
   dial,
