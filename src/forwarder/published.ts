@@ -30,6 +30,8 @@ const FIRST_PORT = 49_152;
 const PORTS = 65_536 - FIRST_PORT;
 export const UDP_CLIENT_IDLE: Millis = 90_000;
 export const MAX_UDP_CLIENTS = 1024;
+/** Datagrams of new clients that wait until the guest is found. */
+export const MAX_UDP_FINDING = 1024;
 export const MAX_CONNECTIONS = 16_384;
 
 /** Which guest is meant: by name, by address, or the first one. */
@@ -70,6 +72,9 @@ export class PublishedPort implements FlowOwner {
   private listener: HostListener | HostUdpServer | undefined;
   private readonly live = new Set<TcpFlow>();
   private readonly clients = new Map<string, UdpClient>();
+  /** Connections, and datagrams of new clients, whose guest is being looked for. */
+  private finding = 0;
+  private findingDatagrams = 0;
   private closed = false;
 
   constructor(forwarder: Publisher, spec: PublishSpec) {
@@ -125,20 +130,26 @@ export class PublishedPort implements FlowOwner {
     const peer = stream.remote === undefined ? 'local' : `${stream.remote.host}:${stream.remote.port}`;
     const flow = new TcpFlow(this, 'in', peer, stack.now());
     flow.attach(stream);
-    if (this.live.size >= MAX_CONNECTIONS) {
+    if (this.live.size + this.finding >= MAX_CONNECTIONS) {
       counters.limit++;
-      stream.reset();
+      flow.dismiss();
       return flow;
     }
+    this.finding++;
     forwarder.findGuest(spec, (neighbour) => {
+      this.finding--;
+      // The client may have gone away while the guest was looked for.
+      if (flow.phase === 'closed') return;
       const endpoint =
-        neighbour === undefined ? undefined : forwarder.connect(neighbour, spec.guestPort, flow);
+        neighbour === undefined || this.closed
+          ? undefined
+          : forwarder.connect(neighbour, spec.guestPort, flow);
       if (endpoint === undefined) {
         counters.noGuest++;
-        stream.reset();
+        flow.dismiss();
         return;
       }
-      flow.endpoint = endpoint;
+      flow.join(endpoint);
       this.live.add(flow);
     });
     return flow;
@@ -168,10 +179,18 @@ export class PublishedPort implements FlowOwner {
       return;
     }
     if (known !== undefined) this.dropClient(known);
+    if (this.findingDatagrams >= MAX_UDP_FINDING) {
+      this.counters.limit++;
+      return;
+    }
+    this.findingDatagrams++;
     const copy = bytes.slice();
     this.forwarder.findGuest(this.spec, (neighbour) => {
+      this.findingDatagrams--;
       const client =
-        neighbour === undefined || this.closed ? undefined : this.addClient(neighbour, host, port);
+        neighbour === undefined || this.closed
+          ? undefined
+          : (this.clients.get(`${host}/${port}`) ?? this.addClient(neighbour, host, port));
       if (client === undefined) this.counters.noGuest++;
       else this.toGuest(client, copy);
     });
@@ -208,7 +227,7 @@ export class PublishedPort implements FlowOwner {
 
   private toGuest(client: UdpClient, bytes: Uint8Array): void {
     const { stack } = this.forwarder;
-    client.lastUsed = stack.now();
+    this.used(client);
     stack.packets.udp(
       client.neighbour,
       stack.config.gatewayIp,
@@ -222,10 +241,20 @@ export class PublishedPort implements FlowOwner {
 
   private fromGuest(client: UdpClient, datagram: UdpIn): void {
     if (datagram.source !== client.neighbour.ip || datagram.sourcePort !== this.spec.guestPort) return;
-    client.lastUsed = this.forwarder.stack.now();
+    this.used(client);
     this.counters.datagramsOut++;
     const { bytes, offset, length } = datagram;
     (this.listener as HostUdpServer).send(bytes.subarray(offset, offset + length), client.host, client.port);
+  }
+
+  /** Keeps the clients in the order of their last use, within a second. */
+  private used(client: UdpClient): void {
+    const now = this.forwarder.stack.now();
+    if (now - client.lastUsed < 1000) return;
+    client.lastUsed = now;
+    const key = `${client.host}/${client.port}`;
+    this.clients.delete(key);
+    this.clients.set(key, client);
   }
 
   private dropClient(client: UdpClient): void {

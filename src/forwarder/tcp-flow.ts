@@ -12,7 +12,8 @@ import type { Errno, HostStream, HostStreamHandler } from '../core/index.js';
 import type { TcpApplication, TcpEndpoint } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 
-export type FlowPhase = 'dialing' | 'open' | 'closed';
+/** `finding`: an inbound flow whose guest is being looked for; it has no endpoint yet. */
+export type FlowPhase = 'finding' | 'dialing' | 'open' | 'closed';
 
 /** What an owner of flows wants to know. */
 export interface FlowOwner {
@@ -31,7 +32,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   readonly peer: string;
   readonly startedAt: number;
   endpoint!: TcpEndpoint;
-  phase: FlowPhase = 'dialing';
+  phase: FlowPhase;
   bytesToHost = 0;
   bytesToGuest = 0;
   private stream: HostStream | undefined;
@@ -44,11 +45,25 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     this.direction = direction;
     this.peer = peer;
     this.startedAt = startedAt;
+    this.phase = direction === 'in' ? 'finding' : 'dialing';
   }
 
   /** Gives the flow its host side. */
   attach(stream: HostStream): void {
     this.stream = stream;
+  }
+
+  /** Gives an inbound flow its guest side. */
+  join(endpoint: TcpEndpoint): void {
+    this.endpoint = endpoint;
+    this.phase = 'dialing';
+    if (this.hostEnded) endpoint.close();
+  }
+
+  /** There is no guest for it: resets the host side. */
+  dismiss(): void {
+    this.phase = 'closed';
+    this.dropStream(true);
   }
 
   /** Ends both sides with RST. */
@@ -74,18 +89,20 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   }
 
   writable(): void {
-    this.pushToHost();
+    if (this.phase !== 'finding') this.pushToHost();
   }
 
   ended(): void {
     this.hostEnded = true;
+    if (this.phase === 'finding' || this.phase === 'closed') return;
     this.endpoint.close();
     this.letGoWhenDone();
   }
 
   broken(_errno: Errno): void {
     this.stream = undefined;
-    this.endpoint.abort();
+    if (this.phase === 'finding') this.phase = 'closed';
+    if (this.phase !== 'closed') this.endpoint.abort();
   }
 
   // -- guest side ----------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ export class FakeStream implements HostStream {
   }
 
   attach(handler: HostStreamHandler): void {
-    this.handler = handler;
+    if (this.ending === undefined) this.handler = handler;
   }
 
   /** The connection stands; what the test wrote can be read. */

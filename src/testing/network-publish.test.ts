@@ -34,7 +34,7 @@ describe('published TCP ports', () => {
 
   it('reset the client when nobody listens, when the guest is silent, and when there is none', async () => {
     await using lab = await testNetwork({
-      publish: ['127.0.0.1:8080:80', '127.0.0.1:8081:nobody@80'.replace('nobody@', '')],
+      publish: ['127.0.0.1:8080:80', '127.0.0.1:8081:80'],
     });
     expect(await codeOf(lab.run(readAll(lab.host.connect('127.0.0.1', 8080))))).toBe('ECONNRESET');
     await lab.network.publish('nobody@127.0.0.1:8082:80');
@@ -44,6 +44,25 @@ describe('published TCP ports', () => {
     lab.guest.close();
     await lab.clock.settle();
     expect(await codeOf(lab.run(readAll(lab.host.connect('127.0.0.1', 8081))))).toBe('ECONNRESET');
+    expect(lab.host.counters.openStreams).toBe(0);
+  });
+
+  it('bear clients that leave or end while the guest is looked for', async () => {
+    await using lab = await testNetwork(
+      { publish: ['127.0.0.1:8080:192.168.127.50:80'] },
+      { guest: { lease: false } },
+    );
+    const [left, ended] = [lab.host.connect('127.0.0.1', 8080), lab.host.connect('127.0.0.1', 8080)];
+    await lab.clock.advance(500);
+    left.reset();
+    ended.end();
+    await lab.clock.advance(100);
+    lab.guest.listen(80, (socket) => socket.end('late'));
+    lab.guest.configure({ ip: '192.168.127.50', gateway: lab.gateway });
+    lab.guest.announce();
+    expect(await lab.run(readAll(ended))).toBe('late');
+    await lab.clock.advance(120_000);
+    expect(lab.network.ports()[0]!.counters).toMatchObject({ connections: 2, opened: 1 });
     expect(lab.host.counters.openStreams).toBe(0);
   });
 
