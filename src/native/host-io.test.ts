@@ -166,7 +166,8 @@ describe.each(makers)('host sockets of %s', (name, maybe, pool) => {
     let peer: Socket | undefined;
     const server = await serve((socket) => {
       peer = socket;
-      socket.write('x');
+      // libuv takes a reset behind unread bytes for the end (docs/platforms.md): node's stream gets none.
+      if (name === 'native') socket.write('x');
     });
     const owner = new Owner(pool);
     owner.reads = false;

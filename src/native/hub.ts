@@ -13,6 +13,7 @@ export class Hub {
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
   private readonly watchers = new Map<number, (events: number) => void>();
+  private readonly graves: number[] = [];
   private closed = false;
 
   constructor(addon: NativeAddon) {
@@ -28,7 +29,7 @@ export class Hub {
         return { id: Math.max(id, 0), bytes, view: new DataView(bytes.buffer) };
       },
       free: (region: Region) => {
-        if (region.id > 0) poller.unregister(region.id);
+        if (region.id > 0) this.bury(region.id);
       },
     };
   }
@@ -48,6 +49,18 @@ export class Hub {
     this.closed = true;
     this.watchers.clear();
     this.poller.close();
+  }
+
+  /**
+   * Forgets memory when the current run of code is over: frames that were composed in it may still point there until
+   * they are flushed, and its number must not stand for other memory before.
+   */
+  private bury(id: number): void {
+    this.graves.push(id);
+    if (this.graves.length > 1) return;
+    queueMicrotask(() => {
+      for (const grave of this.graves.splice(0)) this.poller.unregister(grave);
+    });
   }
 
   private dispatch(count: number): void {
