@@ -44,14 +44,22 @@ export class Collected {
       ...(Object.keys(log).length === 0 ? {} : { log }),
       ...(rules.length === 0 && defaultPolicy === undefined
         ? {}
-        : { policy: { ...(rules.length === 0 ? {} : { rules }), ...(defaultPolicy === undefined ? {} : { default: defaultPolicy }) } }),
+        : {
+            policy: {
+              ...(rules.length === 0 ? {} : { rules }),
+              ...(defaultPolicy === undefined ? {} : { default: defaultPolicy }),
+            },
+          }),
     };
   }
 
   private tapLinks(): LinkConfig[] {
     const { netns, taps } = this;
     if (netns !== undefined && taps.length === 0) {
-      throw usageError('--netns says where --tap opens its interface, and there is no --tap', 'Add --tap NAME.');
+      throw usageError(
+        '--netns says where --tap opens its interface, and there is no --tap',
+        'Add --tap NAME.',
+      );
     }
     return taps.map((name) => ({ kind: 'tap', interface: name, ...(netns === undefined ? {} : { netns }) }));
   }

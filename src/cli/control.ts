@@ -59,14 +59,27 @@ function respond(network: Network, request: IncomingMessage, response: ServerRes
 
 function resource(network: Network, path: string): object | undefined {
   if (path === '/v1/version') {
-    return { name: 'netproxy', version: packageVersion(), native: network.hub !== undefined, node: process.versions.node };
+    return {
+      name: 'netproxy',
+      version: packageVersion(),
+      native: network.hub !== undefined,
+      node: process.versions.node,
+    };
   }
   if (path !== '/v1/health') return undefined;
-  return { status: 'ok', guests: network.guests().length, leases: network.leases().length, flows: network.flows().length };
+  return {
+    status: 'ok',
+    guests: network.guests().length,
+    leases: network.leases().length,
+    flows: network.flows().length,
+  };
 }
 
 function send(response: ServerResponse, status: number, body: object): void {
   const text = `${JSON.stringify(body)}\n`;
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  });
   response.end(text);
 }

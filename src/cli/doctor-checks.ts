@@ -43,7 +43,11 @@ function thisHost(): Examined {
     reason,
     firstLine: (program, ...args) => {
       try {
-        const text = execFileSync(program, args, { encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'ignore'] });
+        const text = execFileSync(program, args, {
+          encoding: 'utf8',
+          timeout: 10_000,
+          stdio: ['ignore', 'pipe', 'ignore'],
+        });
         return text.split('\n')[0];
       } catch {
         return undefined;
@@ -57,7 +61,8 @@ function node(_: Examined): Check {
 }
 
 function addon({ capabilities, reason }: Examined): Check {
-  if (capabilities !== undefined) return { name: 'native addon', ok: true, detail: `version ${capabilities.version}` };
+  if (capabilities !== undefined)
+    return { name: 'native addon', ok: true, detail: `version ${capabilities.version}` };
   return {
     name: 'native addon',
     ok: false,
@@ -69,23 +74,37 @@ function addon({ capabilities, reason }: Examined): Check {
 function tap({ facts, capabilities }: Examined): Check {
   const name = 'TAP';
   if (!facts.exists('/dev/net/tun')) {
-    return { name, ok: false, detail: 'there is no /dev/net/tun', remedy: 'As root: modprobe tun; in a container: --device /dev/net/tun' };
+    return {
+      name,
+      ok: false,
+      detail: 'there is no /dev/net/tun',
+      remedy: 'As root: modprobe tun; in a container: --device /dev/net/tun',
+    };
   }
   const opens = capabilities === undefined ? facts.may('/dev/net/tun', 'both') : capabilities.tun === 0;
   if (opens) return { name, ok: true, detail: '/dev/net/tun opens' };
   const why = capabilities === undefined ? '' : ` (${errnoName(capabilities.tun)})`;
-  return { name, ok: false, detail: `/dev/net/tun does not open${why}`, remedy: 'As root: chmod 666 /dev/net/tun' };
+  return {
+    name,
+    ok: false,
+    detail: `/dev/net/tun does not open${why}`,
+    remedy: 'As root: chmod 666 /dev/net/tun',
+  };
 }
 
 function namespaces({ facts, capabilities }: Examined): Check {
   const name = 'user namespaces';
   if (capabilities === undefined) {
     const [setting] = blockingSettings(facts);
-    if (setting !== undefined) return { name, ok: false, detail: `${setting.name} is ${setting.value}`, remedy: setting.remedy };
+    if (setting !== undefined)
+      return { name, ok: false, detail: `${setting.name} is ${setting.value}`, remedy: setting.remedy };
     return { name, ok: true, detail: 'no setting forbids them (not tried: that needs the addon)' };
   }
   if (capabilities.userns === 0) return { name, ok: true, detail: 'netproxy run works without root' };
-  const { why, remedy } = explainTrouble(capabilities.usernsStep, errnoName(capabilities.userns), { ...facts, isRoot: false });
+  const { why, remedy } = explainTrouble(capabilities.usernsStep, errnoName(capabilities.userns), {
+    ...facts,
+    isRoot: false,
+  });
   return { name, ok: false, detail: facts.isRoot ? `${why}; as root they are not needed` : why, remedy };
 }
 
@@ -109,18 +128,35 @@ function ping({ facts, capabilities }: Examined): Check {
 function vsock({ facts, capabilities }: Examined): Check {
   const name = 'vsock';
   const devices = ['/dev/vsock', '/dev/vhost-vsock'].filter((file) => facts.exists(file));
-  if (capabilities === undefined) return { name, ok: false, detail: 'needs the addon', remedy: 'npm run build:native' };
-  if (devices.length > 0) return { name, ok: true, detail: `compiled in, not tried; ${devices.join(' and ')} there` };
-  return { name, ok: false, detail: 'neither /dev/vsock nor /dev/vhost-vsock', remedy: 'As root: modprobe vhost_vsock (host) or vsock (guest)' };
+  if (capabilities === undefined)
+    return { name, ok: false, detail: 'needs the addon', remedy: 'npm run build:native' };
+  if (devices.length > 0)
+    return { name, ok: true, detail: `compiled in, not tried; ${devices.join(' and ')} there` };
+  return {
+    name,
+    ok: false,
+    detail: 'neither /dev/vsock nor /dev/vhost-vsock',
+    remedy: 'As root: modprobe vhost_vsock (host) or vsock (guest)',
+  };
 }
 
 function kvm({ facts }: Examined): Check {
   const name = 'KVM';
   if (!facts.exists('/dev/kvm')) {
-    return { name, ok: false, detail: 'there is no /dev/kvm: QEMU emulates, slowly', remedy: 'Load kvm_intel or kvm_amd, or allow nested virtualization' };
+    return {
+      name,
+      ok: false,
+      detail: 'there is no /dev/kvm: QEMU emulates, slowly',
+      remedy: 'Load kvm_intel or kvm_amd, or allow nested virtualization',
+    };
   }
   if (facts.may('/dev/kvm', 'both')) return { name, ok: true, detail: '/dev/kvm may be used' };
-  return { name, ok: false, detail: '/dev/kvm may not be used by this user', remedy: 'As root: usermod -aG kvm USER, then log in again' };
+  return {
+    name,
+    ok: false,
+    detail: '/dev/kvm may not be used by this user',
+    remedy: 'As root: usermod -aG kvm USER, then log in again',
+  };
 }
 
 function qemu({ facts, firstLine }: Examined): Check {
@@ -128,7 +164,12 @@ function qemu({ facts, firstLine }: Examined): Check {
   const found = facts.which(program);
   const version = found === undefined ? undefined : firstLine(found, '--version');
   if (version !== undefined) return { name: 'QEMU', ok: true, detail: version };
-  return { name: 'QEMU', ok: false, detail: `there is no ${program}`, remedy: 'Debian: apt-get install qemu-system-x86; Fedora: dnf install qemu-kvm' };
+  return {
+    name: 'QEMU',
+    ok: false,
+    detail: `there is no ${program}`,
+    remedy: 'Debian: apt-get install qemu-system-x86; Fedora: dnf install qemu-kvm',
+  };
 }
 
 /** A guest that boots this host's own kernel needs to read it. */
@@ -137,7 +178,12 @@ function kernel({ facts }: Examined): Check {
   const candidates = [`/boot/vmlinuz-${release()}`, `/lib/modules/${release()}/vmlinuz`, '/boot/vmlinuz'];
   const file = candidates.find((candidate) => facts.exists(candidate));
   if (file === undefined) {
-    return { name, ok: false, detail: `none in /boot for ${release()}`, remedy: 'netproxy demo --vm gets one of its own in the source checkout, or takes --kernel and --initrd' };
+    return {
+      name,
+      ok: false,
+      detail: `none in /boot for ${release()}`,
+      remedy: 'netproxy demo --vm gets one of its own in the source checkout, or takes --kernel and --initrd',
+    };
   }
   if (facts.may(file, 'read')) return { name, ok: true, detail: file };
   return { name, ok: false, detail: `${file} may not be read`, remedy: `As root: chmod +r ${file}` };
@@ -149,5 +195,10 @@ function cargo({ facts, firstLine }: Examined): Check {
   const found = facts.which('cargo') ?? (own !== undefined && facts.exists(own) ? own : undefined);
   const version = found === undefined ? undefined : firstLine(found, '--version');
   if (version !== undefined) return { name: 'cargo', ok: true, detail: version };
-  return { name: 'cargo', ok: false, detail: 'not found; only needed to build the addon', remedy: 'https://rustup.rs, or apt-get install cargo' };
+  return {
+    name: 'cargo',
+    ok: false,
+    detail: 'not found; only needed to build the addon',
+    remedy: 'https://rustup.rs, or apt-get install cargo',
+  };
 }

@@ -15,7 +15,11 @@ export function doctor(options: { readonly json?: boolean | undefined }, termina
   terminal.out(`netproxy ${packageVersion()} on ${process.platform} ${process.arch}\n`);
   for (const check of checks) terminal.out(line(check, paint));
   const missing = checks.filter((check) => !check.ok).length;
-  terminal.out(missing === 0 ? 'Everything is there.\n' : `${missing} of ${checks.length} are missing; the rest works without them.\n`);
+  terminal.out(
+    missing === 0
+      ? 'Everything is there.\n'
+      : `${missing} of ${checks.length} are missing; the rest works without them.\n`,
+  );
   return EXIT.ok;
 }
 

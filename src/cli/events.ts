@@ -7,7 +7,11 @@ export function printEvents(network: Network, write: (line: string) => void): vo
   const say = (event: string, fields: object = {}): void => {
     write(`${JSON.stringify({ time: new Date().toISOString(), event, ...fields })}\n`);
   };
-  const about = ({ id, name, link }: Guest) => ({ guest: name, id, link: { kind: link.kind, name: link.name } });
+  const about = ({ id, name, link }: Guest) => ({
+    guest: name,
+    id,
+    link: { kind: link.kind, name: link.name },
+  });
   network.on('started', () => {
     say('started', { addresses: network.addresses, ports: network.ports() });
   });

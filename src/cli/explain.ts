@@ -20,17 +20,26 @@ export function parseTarget(text: string): Target {
   const match = /^([A-Za-z0-9._-]+)(?::(\d{1,5}))?$/.exec(text);
   const port = match?.[2] === undefined ? undefined : Number(match[2]);
   if (match?.[1] === undefined || (port !== undefined && (port < 1 || port > 65_535))) {
-    throw usageError(`"${text}" is no destination`, 'Allowed: IPv4 address or name, with a port or without: 10.0.0.1, example.org:443.');
+    throw usageError(
+      `"${text}" is no destination`,
+      'Allowed: IPv4 address or name, with a port or without: 10.0.0.1, example.org:443.',
+    );
   }
   return { host: match[1], port };
 }
 
 /** Prints decision, rule and reason. */
-export async function explain(config: Config, text: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+export async function explain(
+  config: Config,
+  text: string,
+  options: ExplainOptions,
+  terminal: Terminal,
+): Promise<number> {
   const target = parseTarget(text);
   const protocol = checkFlag('--protocol', field.oneOf('tcp', 'udp', 'icmp'), options.protocol ?? 'tcp');
   const guest = options.guest === undefined ? 'guest1' : checkFlag('--guest', field.guestName, options.guest);
-  if (protocol === 'icmp' && target.port !== undefined) throw usageError('icmp has no ports', 'Leave the port out.');
+  if (protocol === 'icmp' && target.port !== undefined)
+    throw usageError('icmp has no ports', 'Leave the port out.');
   // Nothing is published for an explanation.
   await using network = createNetwork({ ...networkConfig(config), publish: [] });
   const explanation = await network.explain({ host: target.host, port: target.port, protocol, guest });
@@ -66,8 +75,14 @@ function outcome({ verdict }: Explanation): string {
     case 'service':
       return `answered by the ${verdict.service} service`;
     case 'dial':
-      return verdict.via === 'alias' ? "allowed; the host's loopback is dialled" : 'allowed; dialled directly';
+      return verdict.via === 'alias'
+        ? "allowed; the host's loopback is dialled"
+        : 'allowed; dialled directly';
     case 'deny':
-      return { reset: 'refused, like a closed port', prohibited: 'denied, the guest is told so', silent: 'denied without an answer' }[verdict.how];
+      return {
+        reset: 'refused, like a closed port',
+        prohibited: 'denied, the guest is told so',
+        silent: 'denied without an answer',
+      }[verdict.how];
   }
 }

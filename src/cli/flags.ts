@@ -6,7 +6,12 @@ import type { Collected } from './collect.js';
 const { shape } = configSchema;
 
 /** Adds a flag that has a value; `set` gets the text of each occurrence. */
-function add(command: Command, flags: string, description: string, set: (text: string, flag: string) => void): void {
+function add(
+  command: Command,
+  flags: string,
+  description: string,
+  set: (text: string, flag: string) => void,
+): void {
   const option = new Option(flags, description);
   const name = option.long ?? flags;
   command.addOption(
@@ -37,12 +42,22 @@ export function linkFlags(command: Command, to: Collected): void {
       to.links.push({ kind, address: to.check(flag, field.linkAddress(kind), text) });
     });
   }
-  add(command, '--tap <name>', 'TAP interface, made when it does not exist (needs the addon)', (text, flag) => {
-    to.taps.push(to.check(flag, field.interfaceName, text));
-  });
-  add(command, '--netns <path|name>', 'network namespace in which --tap opens its interface', (text, flag) => {
-    to.netns = to.check(flag, field.path, text);
-  });
+  add(
+    command,
+    '--tap <name>',
+    'TAP interface, made when it does not exist (needs the addon)',
+    (text, flag) => {
+      to.taps.push(to.check(flag, field.interfaceName, text));
+    },
+  );
+  add(
+    command,
+    '--netns <path|name>',
+    'network namespace in which --tap opens its interface',
+    (text, flag) => {
+      to.netns = to.check(flag, field.path, text);
+    },
+  );
   add(command, '--tap-fd <n>', 'TAP that the parent opened (needs the addon)', (text, flag) => {
     to.links.push({ kind: 'tap-fd', fd: to.check(flag, field.descriptor, numberOf(text)) });
   });
@@ -56,43 +71,82 @@ export function linkFlags(command: Command, to: Collected): void {
   command.on('option:stdio', () => {
     to.links.push({ kind: 'stdio' });
   });
-  add(command, '--services <address>', 'control API on a unix socket of its own: unix:/PATH', (text, flag) => {
-    to.config.services = to.check(flag, field.controlAddress, text);
-  });
+  add(
+    command,
+    '--services <address>',
+    'control API on a unix socket of its own: unix:/PATH',
+    (text, flag) => {
+      to.config.services = to.check(flag, field.controlAddress, text);
+    },
+  );
 }
 
 /** Addresses and the MTU. `mtu` and `alias` are the defaults as the help tells them. */
-export function addressFlags(command: Command, to: Collected, defaults: { readonly mtu: string; readonly alias: string }): void {
+export function addressFlags(
+  command: Command,
+  to: Collected,
+  defaults: { readonly mtu: string; readonly alias: string },
+): void {
   command.optionsGroup('Network:');
-  add(command, '--subnet <cidr>', 'network of the guests (default: 192.168.127.0/24, or the next one that is free)', (text, flag) => {
-    to.config.subnet = to.check(flag, field.subnet, text);
-  });
+  add(
+    command,
+    '--subnet <cidr>',
+    'network of the guests (default: 192.168.127.0/24, or the next one that is free)',
+    (text, flag) => {
+      to.config.subnet = to.check(flag, field.subnet, text);
+    },
+  );
   add(command, '--gateway-ip <ip>', 'default: the first address of the subnet', (text, flag) => {
     to.config.gatewayIp = to.check(flag, field.ipv4, text);
   });
-  add(command, '--guest-ip <ip>', 'address of the first guest (default: the second of the subnet)', (text, flag) => {
-    to.config.guestIp = to.check(flag, field.ipv4, text);
-  });
-  add(command, '--host-alias <ip|on|off>', `address by which guests reach this host's loopback (default: ${defaults.alias})`, (text, flag) => {
-    to.config.hostAlias = to.check(flag, field.hostAlias, text);
-  });
-  add(command, '--mtu <bytes>', `largest IP packet, 576 to 65520 (default: ${defaults.mtu})`, (text, flag) => {
-    to.config.mtu = to.check(flag, shape.mtu, numberOf(text));
-  });
+  add(
+    command,
+    '--guest-ip <ip>',
+    'address of the first guest (default: the second of the subnet)',
+    (text, flag) => {
+      to.config.guestIp = to.check(flag, field.ipv4, text);
+    },
+  );
+  add(
+    command,
+    '--host-alias <ip|on|off>',
+    `address by which guests reach this host's loopback (default: ${defaults.alias})`,
+    (text, flag) => {
+      to.config.hostAlias = to.check(flag, field.hostAlias, text);
+    },
+  );
+  add(
+    command,
+    '--mtu <bytes>',
+    `largest IP packet, 576 to 65520 (default: ${defaults.mtu})`,
+    (text, flag) => {
+      to.config.mtu = to.check(flag, shape.mtu, numberOf(text));
+    },
+  );
   add(command, '--mac <mac>', 'MAC address of the first guest', (text, flag) => {
     to.config.guestMac = to.check(flag, field.mac, text);
   });
-  add(command, '--dns-server <ip>', "ask this DNS server instead of the system's: IP or IP#PORT (repeatable)", (text, flag) => {
-    to.dnsServers.push(to.check(flag, field.dnsServer, text));
-  });
+  add(
+    command,
+    '--dns-server <ip>',
+    "ask this DNS server instead of the system's: IP or IP#PORT (repeatable)",
+    (text, flag) => {
+      to.dnsServers.push(to.check(flag, field.dnsServer, text));
+    },
+  );
 }
 
 /** Published ports. */
 export function publishFlags(command: Command, to: Collected): void {
   command.optionsGroup('Ports and policy:');
-  add(command, '-p, --publish <spec>', '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp] (repeatable)', (text, flag) => {
-    to.publish.push(to.check(flag, field.publish, text));
-  });
+  add(
+    command,
+    '-p, --publish <spec>',
+    '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp] (repeatable)',
+    (text, flag) => {
+      to.publish.push(to.check(flag, field.publish, text));
+    },
+  );
 }
 
 /** --allow and --deny: one list in the order in which they stand; the first that fits decides. */
@@ -104,9 +158,14 @@ export function policyFlags(command: Command, to: Collected): void {
       to.rules.push(to.check(flag, field.rule, `${action} ${text}`));
     });
   }
-  add(command, '--default-policy <allow|deny>', 'what happens where no rule fits (default: allow)', (text, flag) => {
-    to.defaultPolicy = to.check(flag, field.oneOf('allow', 'deny'), text);
-  });
+  add(
+    command,
+    '--default-policy <allow|deny>',
+    'what happens where no rule fits (default: allow)',
+    (text, flag) => {
+      to.defaultPolicy = to.check(flag, field.oneOf('allow', 'deny'), text);
+    },
+  );
 }
 
 /** Captures and faults. */
@@ -115,9 +174,14 @@ export function debugFlags(command: Command, to: Collected): void {
   add(command, '--pcap <file>', 'write all frames to FILE, pcap or pcapng by its extension', (text, flag) => {
     to.config.pcap = to.check(flag, field.path, text);
   });
-  add(command, '--faults <list>', 'a bad cable: loss=2%,reorder=2%,duplicate=1%,corrupt=1%,delay=20ms,jitter=5ms,rate=10mbit', (text, flag) => {
-    to.config.faults = to.check(flag, field.faults, text);
-  });
+  add(
+    command,
+    '--faults <list>',
+    'a bad cable: loss=2%,reorder=2%,duplicate=1%,corrupt=1%,delay=20ms,jitter=5ms,rate=10mbit',
+    (text, flag) => {
+      to.config.faults = to.check(flag, field.faults, text);
+    },
+  );
 }
 
 /** The configuration file. */
@@ -130,9 +194,14 @@ export function configFlag(command: Command, to: Collected): void {
 /** Logs on stderr. */
 export function logFlags(command: Command, to: Collected, level: string): void {
   command.optionsGroup('Output:');
-  add(command, '--log-level <level>', `debug, info, warn, error or silent (default: ${level})`, (text, flag) => {
-    to.log.level = to.check(flag, field.oneOf('debug', 'info', 'warn', 'error', 'silent'), text);
-  });
+  add(
+    command,
+    '--log-level <level>',
+    `debug, info, warn, error or silent (default: ${level})`,
+    (text, flag) => {
+      to.log.level = to.check(flag, field.oneOf('debug', 'info', 'warn', 'error', 'silent'), text);
+    },
+  );
   add(command, '--log-format <format>', 'text or json, on standard error (default: text)', (text, flag) => {
     to.log.format = to.check(flag, field.oneOf('text', 'json'), text);
   });
@@ -145,9 +214,14 @@ export function processFlags(command: Command, to: Collected): void {
   add(command, '--pid-file <file>', 'holds the process id while it runs', (text, flag) => {
     to.config.pidFile = to.check(flag, field.path, text);
   });
-  add(command, '--ready-fd <n>', 'write one line of JSON to this descriptor when everything listens', (text, flag) => {
-    to.config.readyFd = to.check(flag, field.descriptor, numberOf(text));
-  });
+  add(
+    command,
+    '--ready-fd <n>',
+    'write one line of JSON to this descriptor when everything listens',
+    (text, flag) => {
+      to.config.readyFd = to.check(flag, field.descriptor, numberOf(text));
+    },
+  );
   command.option('--exit-with-parent', 'end when the parent process does');
   command.on('option:exit-with-parent', () => {
     to.config.exitWithParent = true;

@@ -5,6 +5,10 @@ import { main } from './program.js';
 import { processTerminal } from './terminal.js';
 
 const terminal = processTerminal();
+const args = process.argv.slice(2);
+
+// Errors about taken ports and paths name their holder: `netproxy serve`, not `node`.
+process.title = ['netproxy', ...args].join(' ');
 
 process.on('uncaughtException', (error) => {
   terminal.err(formatError(error));
@@ -12,4 +16,4 @@ process.on('uncaughtException', (error) => {
   process.exit(EXIT.failure);
 });
 
-process.exit(await main(process.argv.slice(2), terminal));
+process.exit(await main(args, terminal));

@@ -12,7 +12,11 @@ export interface Middleware {
 }
 
 /** Wraps the links that a network gets from now on. Rejects with ERR_NETPROXY_CONFIG when the capture cannot be written. */
-export async function installMiddleware(network: Network, config: Config, logger: Logger): Promise<Middleware> {
+export async function installMiddleware(
+  network: Network,
+  config: Config,
+  logger: Logger,
+): Promise<Middleware> {
   const layers: ((link: Link) => Link)[] = [];
   let capture: CaptureFile | undefined;
   if (config.pcap !== undefined) {
@@ -26,7 +30,8 @@ export async function installMiddleware(network: Network, config: Config, logger
     const pool = new BlockPool(network.hub?.memory ?? plainMemory);
     layers.push((link) => withFaults(link, faults, { random: systemRandom(), clock: nodeScheduler, pool }));
   }
-  if (layers.length > 0) network.linkMiddleware = (link) => layers.reduce((inner, layer) => layer(inner), link);
+  if (layers.length > 0)
+    network.linkMiddleware = (link) => layers.reduce((inner, layer) => layer(inner), link);
   return {
     close: async () => {
       await capture?.close();

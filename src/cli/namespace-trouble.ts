@@ -38,7 +38,9 @@ export interface Trouble {
 }
 
 /** The settings of this host that forbid user namespaces. */
-export function blockingSettings(facts: HostFacts): { readonly name: string; readonly value: string; readonly remedy: string }[] {
+export function blockingSettings(
+  facts: HostFacts,
+): { readonly name: string; readonly value: string; readonly remedy: string }[] {
   return SETTINGS.flatMap(({ name, file, blocks, remedy }) => {
     const value = facts.read(file);
     return value !== undefined && blocks(value) ? [{ name, value, remedy }] : [];
@@ -51,17 +53,24 @@ export function explainTrouble(step: string, errno: string, facts: HostFacts): T
   const [setting] = facts.isRoot ? [] : blockingSettings(facts);
   const refused = errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSPC';
   if (setting !== undefined && refused) {
-    return { why: `user namespaces are restricted: ${setting.name} is ${setting.value}`, remedy: setting.remedy };
+    return {
+      why: `user namespaces are restricted: ${setting.name} is ${setting.value}`,
+      remedy: setting.remedy,
+    };
   }
   if (userSteps.includes(step) && refused) {
     return {
       why: `${step} failed (${errno}): something else than a sysctl forbids user namespaces, such as a container's seccomp profile`,
-      remedy: 'Run netproxy as root, or let the container make user namespaces (docker run --security-opt seccomp=unconfined).',
+      remedy:
+        'Run netproxy as root, or let the container make user namespaces (docker run --security-opt seccomp=unconfined).',
     };
   }
   if (step.includes('tun') || step.toLowerCase().includes('tap')) return tunTrouble(step, errno);
   if (refused) {
-    return { why: `${step} failed (${errno})`, remedy: 'Give the container CAP_SYS_ADMIN and CAP_NET_ADMIN, or run netproxy outside of it.' };
+    return {
+      why: `${step} failed (${errno})`,
+      remedy: 'Give the container CAP_SYS_ADMIN and CAP_NET_ADMIN, or run netproxy outside of it.',
+    };
   }
   return { why: `${step} failed (${errno})`, remedy: 'netproxy doctor tells what this host can do.' };
 }
@@ -69,7 +78,14 @@ export function explainTrouble(step: string, errno: string, facts: HostFacts): T
 function tunTrouble(step: string, errno: string): Trouble {
   const why = `${step} failed (${errno})`;
   if (errno === 'ENOENT' || errno === 'ENODEV' || errno === 'ENXIO') {
-    return { why: `${why}: the kernel's tun driver is missing`, remedy: 'As root: modprobe tun; in a container: --device /dev/net/tun' };
+    return {
+      why: `${why}: the kernel's tun driver is missing`,
+      remedy: 'As root: modprobe tun; in a container: --device /dev/net/tun',
+    };
   }
-  return { why, remedy: 'Let this user open /dev/net/tun: as root, chmod 666 /dev/net/tun; in a container: --device /dev/net/tun' };
+  return {
+    why,
+    remedy:
+      'Let this user open /dev/net/tun: as root, chmod 666 /dev/net/tun; in a container: --device /dev/net/tun',
+  };
 }

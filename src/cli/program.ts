@@ -6,7 +6,16 @@ import { demo } from './demo/index.js';
 import { doctor } from './doctor.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
 import { explain } from './explain.js';
-import { addressFlags, configFlag, debugFlags, linkFlags, logFlags, policyFlags, processFlags, publishFlags } from './flags.js';
+import {
+  addressFlags,
+  configFlag,
+  debugFlags,
+  linkFlags,
+  logFlags,
+  policyFlags,
+  processFlags,
+  publishFlags,
+} from './flags.js';
 import { run } from './run.js';
 import { serve } from './serve.js';
 import type { Terminal } from './terminal.js';
@@ -34,7 +43,14 @@ function commanderExit(error: CommanderError, terminal: Terminal): number {
   if (error.code === 'commander.help') return EXIT.usage;
   const [what = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
-  terminal.err(formatError(usageError(what, hint === '' ? 'netproxy --help, or netproxy COMMAND --help, tells what there is.' : hint)));
+  terminal.err(
+    formatError(
+      usageError(
+        what,
+        hint === '' ? 'netproxy --help, or netproxy COMMAND --help, tells what there is.' : hint,
+      ),
+    ),
+  );
   return EXIT.usage;
 }
 
@@ -117,8 +133,12 @@ function runCommand(program: Command, terminal: Terminal, done: Done): void {
     .configureHelp({ visibleArguments: () => [] })
     .passThroughOptions();
   addressFlags(command, to, { mtu: '65520', alias: 'off' });
-  command.addOption(new Option('--no-dns', "leave /etc/resolv.conf as the host's, instead of pointing it at the gateway"));
-  command.addOption(new Option('--map-root', 'let the command see itself as root (without root; no real rights)'));
+  command.addOption(
+    new Option('--no-dns', "leave /etc/resolv.conf as the host's, instead of pointing it at the gateway"),
+  );
+  command.addOption(
+    new Option('--map-root', 'let the command see itself as root (without root; no real rights)'),
+  );
   publishFlags(command, to);
   policyFlags(command, to);
   debugFlags(command, to);
@@ -147,7 +167,12 @@ function demoCommand(program: Command, terminal: Terminal, done: Done): void {
     .description('show it: a guest gets a lease, names, 100 MB up and down, a published port')
     .addOption(new Option('--netns', 'with a network namespace as the guest').conflicts(['vm', 'scripted']))
     .addOption(new Option('--vm', 'with a QEMU guest').conflicts(['netns', 'scripted']))
-    .addOption(new Option('--scripted', "with netproxy's own scripted guest, which is not a real one").conflicts(['netns', 'vm']))
+    .addOption(
+      new Option('--scripted', "with netproxy's own scripted guest, which is not a real one").conflicts([
+        'netns',
+        'vm',
+      ]),
+    )
     .option('--size <size>', 'how much goes up and down, such as 1GB or 20MB', '100MB')
     .option('--kernel <file>', "--vm: the guest's kernel, with --initrd")
     .option('--initrd <file>', "--vm: the guest's initramfs (test/vm/build-guest.mjs makes both)")
@@ -173,7 +198,10 @@ function doctorCommand(program: Command, terminal: Terminal, done: Done): void {
     .command('doctor')
     .description('tell what this host can do, and how to get the rest')
     .option('--json', 'as one JSON object')
-    .addHelpText('after', `\nOpens no vsock and changes nothing. The exit code is 0 also where something is missing.\n\nExample:\n  netproxy doctor`)
+    .addHelpText(
+      'after',
+      `\nOpens no vsock and changes nothing. The exit code is 0 also where something is missing.\n\nExample:\n  netproxy doctor`,
+    )
     .action((options: { json?: true }) => {
       done(doctor(options, terminal));
     });
@@ -207,7 +235,10 @@ ${EXIT_HELP}`,
 }
 
 function configCommand(program: Command, terminal: Terminal, done: Done): void {
-  const command = program.command('config').description('the configuration file: its schema, and checks').usage('schema | check FILE');
+  const command = program
+    .command('config')
+    .description('the configuration file: its schema, and checks')
+    .usage('schema | check FILE');
   command
     .command('schema')
     .description('print the JSON Schema')

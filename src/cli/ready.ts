@@ -6,14 +6,20 @@ import { usageError } from './exit.js';
 import { packageVersion } from './version.js';
 
 /** The line without its newline, as an object. Ports and addresses are the chosen ones. */
-export function readiness(network: Network, listeners: readonly LinkListener[], services: string | undefined) {
+export function readiness(
+  network: Network,
+  listeners: readonly LinkListener[],
+  services: string | undefined,
+) {
   return {
     ready: true,
     version: packageVersion(),
     pid: process.pid,
     native: network.hub !== undefined,
     addresses: network.addresses,
-    ports: network.ports().map(({ protocol, host, port, target, guestPort }) => ({ protocol, host, port, target, guestPort })),
+    ports: network
+      .ports()
+      .map(({ protocol, host, port, target, guestPort }) => ({ protocol, host, port, target, guestPort })),
     listeners: listeners.map(({ kind, address }) => ({ kind, address })),
     guests: network.guests().map(({ name, link }) => ({ name, link: { kind: link.kind, name: link.name } })),
     ...(services === undefined ? {} : { services }),
@@ -30,6 +36,9 @@ export function tellReady(fd: number, state: object): void {
     // The reader does not want to know any more: no reason to end.
     if (code === 'EPIPE') return;
     const why = code === 'EBADF' ? 'it is not open for writing' : message;
-    throw usageError(`--ready-fd: cannot write to descriptor ${fd}: ${why}`, 'Give a descriptor that the parent opened.');
+    throw usageError(
+      `--ready-fd: cannot write to descriptor ${fd}: ${why}`,
+      'Give a descriptor that the parent opened.',
+    );
   }
 }

@@ -32,13 +32,24 @@ export interface RunOptions {
 
 /** The configuration with what `run` assumes; throws ERR_NETPROXY_CONFIG for keys that only `serve` has. */
 export function runConfig(config: Config): Config {
-  const foreign = (['links', 'services', 'pidFile', 'readyFd', 'json', 'exitWithParent'] as const).filter((key) => config[key] !== undefined);
-  if (foreign.length > 0) throw usageError(`netproxy run has no use for ${foreign.join(', ')}`, 'Leave it out, or use netproxy serve.');
+  const foreign = (['links', 'services', 'pidFile', 'readyFd', 'json', 'exitWithParent'] as const).filter(
+    (key) => config[key] !== undefined,
+  );
+  if (foreign.length > 0)
+    throw usageError(
+      `netproxy run has no use for ${foreign.join(', ')}`,
+      'Leave it out, or use netproxy serve.',
+    );
   return { ...config, hostAlias: config.hostAlias ?? 'off', mtu: config.mtu ?? RUN_MTU };
 }
 
 /** Runs the command to its end; returns the exit code. */
-export async function run(given: Config, command: readonly string[], options: RunOptions, terminal: Terminal): Promise<number> {
+export async function run(
+  given: Config,
+  command: readonly string[],
+  options: RunOptions,
+  terminal: Terminal,
+): Promise<number> {
   const config = runConfig(given);
   const logger = createLogger({
     level: config.log?.level ?? 'warn',
@@ -82,19 +93,29 @@ export interface NamespaceOptions extends RunOptions {
 }
 
 /** Makes the namespace and attaches its TAP. Throws ERR_NETPROXY_NATIVE or ERR_NETPROXY_NAMESPACE. */
-export function spawnNamespace(network: Network, options: NamespaceOptions, facts: HostFacts = hostFacts): NamespaceChild {
+export function spawnNamespace(
+  network: Network,
+  options: NamespaceOptions,
+  facts: HostFacts = hostFacts,
+): NamespaceChild {
   const { hub } = network;
   if (hub === undefined) {
-    throw new NetproxyError('ERR_NETPROXY_NATIVE', `a namespace needs the native addon, and there is none: ${network.nativeMissing ?? 'unknown'}`, {
-      remedy: 'Run npm run build:native (it needs cargo); netproxy doctor says more.',
-    });
+    throw new NetproxyError(
+      'ERR_NETPROXY_NATIVE',
+      `a namespace needs the native addon, and there is none: ${network.nativeMissing ?? 'unknown'}`,
+      {
+        remedy: 'Run npm run build:native (it needs cargo); netproxy doctor says more.',
+      },
+    );
   }
   const poller: Poller = hub.poller;
   const { subnet, gateway, guest, mtu } = network.addresses;
   const configured = options.configured ?? true;
   const result = poller.spawnInNetns({
     argv: options.command,
-    env: Object.entries(options.env ?? process.env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`])),
+    env: Object.entries(options.env ?? process.env).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${name}=${value}`],
+    ),
     cwd: process.cwd(),
     tapName: TAP_NAME,
     mtu,
@@ -137,10 +158,19 @@ export function spawnNamespace(network: Network, options: NamespaceOptions, fact
 
 function namespaceError(step: string, errno: string, facts: HostFacts): NetproxyError {
   const { why, remedy } = explainTrouble(step, errno, facts);
-  return new NetproxyError('ERR_NETPROXY_NAMESPACE', `cannot make a network namespace: ${why}`, { remedy, errno });
+  return new NetproxyError('ERR_NETPROXY_NAMESPACE', `cannot make a network namespace: ${why}`, {
+    remedy,
+    errno,
+  });
 }
 
-async function runIn(network: Network, config: Config, command: readonly string[], options: RunOptions, terminal: Terminal): Promise<number> {
+async function runIn(
+  network: Network,
+  config: Config,
+  command: readonly string[],
+  options: RunOptions,
+  terminal: Terminal,
+): Promise<number> {
   const child = spawnNamespace(network, { ...options, command, mac: config.guestMac });
   const forwarding = forwardSignals(child);
   try {
@@ -148,7 +178,9 @@ async function runIn(network: Network, config: Config, command: readonly string[
     if (failed === undefined) return await child.exited;
     const [program = ''] = command;
     const missing = failed === 'ENOENT' || failed === 'ENOTDIR';
-    terminal.err(`netproxy: cannot run ${program}: ${missing ? 'command not found' : `it cannot be executed (${failed})`}.\n`);
+    terminal.err(
+      `netproxy: cannot run ${program}: ${missing ? 'command not found' : `it cannot be executed (${failed})`}.\n`,
+    );
     return missing ? EXIT.notFound : EXIT.notExecutable;
   } finally {
     forwarding.stop();
@@ -157,7 +189,14 @@ async function runIn(network: Network, config: Config, command: readonly string[
 
 /** Signals that a terminal sends to everybody in the foreground: the command has those already. */
 const KEYBOARD: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
-const FORWARDED: readonly NodeJS.Signals[] = [...KEYBOARD, 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'];
+const FORWARDED: readonly NodeJS.Signals[] = [
+  ...KEYBOARD,
+  'SIGTERM',
+  'SIGHUP',
+  'SIGUSR2',
+  'SIGCONT',
+  'SIGWINCH',
+];
 
 function forwardSignals(child: NamespaceChild, facts: HostFacts = hostFacts): { stop(): void } {
   const handlers = FORWARDED.map((signal) => {

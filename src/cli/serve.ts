@@ -39,12 +39,18 @@ export async function serve(config: Config, terminal: Terminal): Promise<number>
     if (config.exitWithParent === true) life.watchParent();
     const network = createNetwork(networkConfig(config), { logger });
     undo.unshift(() => network.stop(DRAIN));
-    if (config.json === true) printEvents(network, (line) => { terminal.out(line); });
-    if (network.hub === undefined) logger.info(`without the native addon: ${network.nativeMissing ?? 'unknown'}`);
+    if (config.json === true)
+      printEvents(network, (line) => {
+        terminal.out(line);
+      });
+    if (network.hub === undefined)
+      logger.info(`without the native addon: ${network.nativeMissing ?? 'unknown'}`);
     const middleware = await installMiddleware(network, config, logger);
     undo.push(() => middleware.close());
     const control = createControl(network);
-    undo.unshift(() => { control.close(); });
+    undo.unshift(() => {
+      control.close();
+    });
     network.control = control.serve;
     await network.start();
     const listeners = await openLinks(network, config);
@@ -75,7 +81,9 @@ async function finish(undo: readonly Undo[], terminal: Terminal): Promise<number
     process.exit(EXIT.ok);
   }, STOP);
   // Another signal while we end: at once.
-  const hurry = (): void => { process.exit(EXIT.signalled + 15); };
+  const hurry = (): void => {
+    process.exit(EXIT.signalled + 15);
+  };
   process.on('SIGTERM', hurry).on('SIGINT', hurry);
   try {
     await unwind(undo);
@@ -97,12 +105,18 @@ async function unwind(undo: readonly Undo[]): Promise<void> {
 export function checkServe(config: Config): void {
   const links = config.links ?? [];
   if (links.length === 0 && config.services === undefined) {
-    throw usageError('no guest could attach: there is no link', 'Give one, for example --qemu unix:/run/vm.sock; netproxy serve --help lists them.');
+    throw usageError(
+      'no guest could attach: there is no link',
+      'Give one, for example --qemu unix:/run/vm.sock; netproxy serve --help lists them.',
+    );
   }
   const stdio = links.filter(({ kind }) => kind === 'stdio').length;
   if (stdio > 1) throw usageError('--stdio is there once: there is one standard input');
   if (stdio === 1 && config.json === true) {
-    throw usageError('--json and --stdio both want standard output', 'Use --ready-fd, or a link on a socket.');
+    throw usageError(
+      '--json and --stdio both want standard output',
+      'Use --ready-fd, or a link on a socket.',
+    );
   }
   if (config.guestMac !== undefined && config.guestIp === undefined && single(links) === undefined) {
     throw usageError('--mac needs --guest-ip: the address that is kept for it');
@@ -114,7 +128,9 @@ function single(links: readonly LinkConfig[]): LinkConfig | undefined {
   return links.find((link) => !isListener(link));
 }
 
-function isListener(link: LinkConfig): link is Extract<LinkConfig, { kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock' }> {
+function isListener(
+  link: LinkConfig,
+): link is Extract<LinkConfig, { kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock' }> {
   return link.kind === 'qemu' || link.kind === 'vpnkit' || link.kind === 'connect' || link.kind === 'vsock';
 }
 
@@ -124,9 +140,16 @@ async function openLinks(network: Network, config: Config): Promise<LinkListener
   const links = config.links ?? [];
   const first = single(links);
   for (const link of links) {
-    const guest: GuestConfig = { ...(link === first && config.guestMac !== undefined ? { mac: config.guestMac } : {}), ...link.guest };
+    const guest: GuestConfig = {
+      ...(link === first && config.guestMac !== undefined ? { mac: config.guestMac } : {}),
+      ...link.guest,
+    };
     if (isListener(link)) listeners.push(await network.listenLinks(link.kind, link.address, guest));
-    else if (link.kind === 'tap') network.openTap({ name: link.interface, netns: link.netns === undefined ? undefined : namespacePath(link.netns) }, guest);
+    else if (link.kind === 'tap')
+      network.openTap(
+        { name: link.interface, netns: link.netns === undefined ? undefined : namespacePath(link.netns) },
+        guest,
+      );
     else if (link.kind === 'tap-fd') network.adoptTap(link.fd, guest);
     else if (link.kind === 'stdio') network.attachStdio(guest);
     else await network.accept(link.fd, { framing: link.framing, ...guest });

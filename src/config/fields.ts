@@ -41,7 +41,10 @@ export function parsedBy(allowed: string, parse: (text: string) => unknown): z.Z
   });
 }
 
-export const ipv4 = matching('an IPv4 address such as 192.168.127.2', (text) => parseIpv4(text) !== undefined);
+export const ipv4 = matching(
+  'an IPv4 address such as 192.168.127.2',
+  (text) => parseIpv4(text) !== undefined,
+);
 
 export const subnet = matching('an IPv4 network of /8 to /29 such as 192.168.127.0/24', (text) => {
   const cidr = text.includes('/') ? parseCidr(text) : undefined;
@@ -64,23 +67,31 @@ export const hostAlias = z.union(
 );
 
 /** A guest's name as rules and published ports can say it. */
-export const guestName = matching('a name of letters, digits, "_", "." and "-"', (text) => /^[\w.-]{1,64}$/.test(text));
+export const guestName = matching('a name of letters, digits, "_", "." and "-"', (text) =>
+  /^[\w.-]{1,64}$/.test(text),
+);
 
 /** A DNS name; labels of 1 to 63 bytes, 253 in all (RFC 1035 section 2.3.4). */
 export const dnsName = matching('a DNS name such as build.example', (text) => {
   const name = text.replace(/\.$/, '');
-  return name.length <= 253 && name.split('.').every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
+  return (
+    name.length <= 253 &&
+    name.split('.').every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label))
+  );
 });
 
 /** `IP` or `IP#PORT` (or IPv6 of the same forms). */
-export const dnsServer = matching('a DNS server as IP or IP#PORT, such as 10.0.0.53 or 127.0.0.1#5353', (text) => {
-  const match = /^([^#]+)(?:#(\d{1,5}))?$/.exec(text);
-  if (match === null) return false;
-  const port = match[2] === undefined ? 53 : Number(match[2]);
-  const ip = match[1] ?? '';
-  const isIpv6 = ip.includes(':') && /^[0-9a-fA-F:.]+$/.test(ip);
-  return (parseIpv4(ip) !== undefined || isIpv6) && port >= 1 && port <= 65_535;
-});
+export const dnsServer = matching(
+  'a DNS server as IP or IP#PORT, such as 10.0.0.53 or 127.0.0.1#5353',
+  (text) => {
+    const match = /^([^#]+)(?:#(\d{1,5}))?$/.exec(text);
+    if (match === null) return false;
+    const port = match[2] === undefined ? 53 : Number(match[2]);
+    const ip = match[1] ?? '';
+    const isIpv6 = ip.includes(':') && /^[0-9a-fA-F:.]+$/.test(ip);
+    return (parseIpv4(ip) !== undefined || isIpv6) && port >= 1 && port <= 65_535;
+  },
+);
 
 /** A rule with its action before it: `allow tcp:10.0.0.0/8:443`. */
 export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny host"', (text) => {
@@ -97,7 +108,8 @@ export const faults = parsedBy('faults such as loss=2%,delay=20ms', parseFaults)
 
 /** The address of a listener (or of a peer to dial) of one kind of link. */
 export function linkAddress(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock'): z.ZodString {
-  const allowed = kind === 'vsock' ? 'a vsock address such as 1024 or 3:1024' : 'an address such as unix:/run/vm.sock';
+  const allowed =
+    kind === 'vsock' ? 'a vsock address such as 1024 or 3:1024' : 'an address such as unix:/run/vm.sock';
   return parsedBy(allowed, (text) => parseLinkSpec(text, kind));
 }
 
@@ -105,9 +117,13 @@ export function linkAddress(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock'): z.Zo
 export const controlAddress = parsedBy('a unix socket such as unix:/run/netproxy.sock', (text) => {
   const { mode, address } = parseLinkSpec(text, 'connect');
   if (mode === 'listen' && address.transport === 'unix') return address;
-  throw new NetproxyError('ERR_NETPROXY_CONFIG', `the control API listens on a unix socket, not on "${text}"`, {
-    remedy: 'unix:/PATH or /PATH',
-  });
+  throw new NetproxyError(
+    'ERR_NETPROXY_CONFIG',
+    `the control API listens on a unix socket, not on "${text}"`,
+    {
+      remedy: 'unix:/PATH or /PATH',
+    },
+  );
 });
 
 /** Interface names: 1 to 15 bytes, no slash, no white space (dev_valid_name of Linux). */

@@ -27,10 +27,14 @@ export function loadConfig(file: string): Config {
   } catch (error) {
     if (error instanceof NetproxyError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new NetproxyError('ERR_NETPROXY_CONFIG', `cannot read the configuration ${file}: ${REASON[code ?? ''] ?? message}`, {
-      cause: error,
-      ...(code === undefined ? {} : { errno: code }),
-    });
+    throw new NetproxyError(
+      'ERR_NETPROXY_CONFIG',
+      `cannot read the configuration ${file}: ${REASON[code ?? ''] ?? message}`,
+      {
+        cause: error,
+        ...(code === undefined ? {} : { errno: code }),
+      },
+    );
   }
   return parseConfig(text, file);
 }
@@ -64,7 +68,9 @@ function lineOf(document: Document, lines: LineCounter, path: readonly PropertyK
   for (let depth = path.length; depth > 0; depth--) {
     const key = path[depth - 1];
     const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
-    const pair = isMap(parent) ? parent.items.find((item) => isPair(item) && String(item.key) === String(key)) : undefined;
+    const pair = isMap(parent)
+      ? parent.items.find((item) => isPair(item) && String(item.key) === String(key))
+      : undefined;
     const node = pair === undefined ? document.getIn(path.slice(0, depth), true) : pair.key;
     if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
   }

@@ -27,7 +27,11 @@ export function mergeConfig(under: Config, over: Config): Config {
   };
 }
 
-function section<K extends 'dhcp' | 'dns' | 'policy' | 'limits' | 'log'>(key: K, under: Config, over: Config): Partial<Pick<Config, K>> {
+function section<K extends 'dhcp' | 'dns' | 'policy' | 'limits' | 'log'>(
+  key: K,
+  under: Config,
+  over: Config,
+): Partial<Pick<Config, K>> {
   const [lower, upper] = [under[key], over[key]];
   if (lower === undefined && upper === undefined) return {};
   return { [key]: { ...lower, ...withoutUndefined(upper ?? {}) } } as Partial<Pick<Config, K>>;

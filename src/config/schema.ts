@@ -6,7 +6,9 @@ import * as field from './fields.js';
 function section<const T extends z.core.$ZodLooseShape>(shape: T) {
   return z.strictObject(shape, {
     error: (issue) =>
-      issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : `keys and values: ${Object.keys(shape).join(', ')}`,
+      issue.code === 'unrecognized_keys'
+        ? Object.keys(shape).join(', ')
+        : `keys and values: ${Object.keys(shape).join(', ')}`,
   });
 }
 
@@ -18,7 +20,9 @@ const yesNo = z.boolean({ error: 'true or false' });
 
 /** What can be said about the guest of one link. */
 const guestSchema = section({
-  name: field.guestName.optional().describe('Name in rules, published ports and logs. Default guest1, guest2, …'),
+  name: field.guestName
+    .optional()
+    .describe('Name in rules, published ports and logs. Default guest1, guest2, …'),
   ip: field.ipv4.optional().describe('Address kept for this guest'),
   mac: field.mac.optional().describe('The MAC address it is to have'),
   mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet towards it'),
@@ -28,10 +32,15 @@ const guestSchema = section({
 
 const guest = guestSchema.optional();
 
-function listenerSchema<const K extends 'qemu' | 'vpnkit' | 'connect' | 'vsock'>(kind: K, description: string) {
+function listenerSchema<const K extends 'qemu' | 'vpnkit' | 'connect' | 'vsock'>(
+  kind: K,
+  description: string,
+) {
   return section({
     kind: z.literal(kind),
-    address: field.linkAddress(kind).describe('unix:/PATH, tcp:HOST:PORT, fd:N, connect:… to dial; vsock: PORT or CID:PORT'),
+    address: field
+      .linkAddress(kind)
+      .describe('unix:/PATH, tcp:HOST:PORT, fd:N, connect:… to dial; vsock: PORT or CID:PORT'),
     guest,
   }).describe(description);
 }
@@ -49,7 +58,9 @@ const linkSchema = z.discriminatedUnion(
       netns: field.path.optional().describe('Network namespace of the TAP: a name of ip netns, or a path'),
       guest,
     }).describe('A TAP interface (needs the addon)'),
-    section({ kind: z.literal('tap-fd'), fd: field.descriptor, guest }).describe('A TAP opened by the parent (needs the addon)'),
+    section({ kind: z.literal('tap-fd'), fd: field.descriptor, guest }).describe(
+      'A TAP opened by the parent (needs the addon)',
+    ),
     section({
       kind: z.literal('fd'),
       fd: field.descriptor,
@@ -91,12 +102,18 @@ const policySchema = section({
 
 const limitsSchema = section({
   dialsPerGuest: field.whole('dials', 1, 1_000_000).optional().describe('Connections under way per guest'),
-  dialsPerDestination: field.whole('dials', 1, 1_000_000).optional().describe('Connections under way per guest and address'),
+  dialsPerDestination: field
+    .whole('dials', 1, 1_000_000)
+    .optional()
+    .describe('Connections under way per guest and address'),
   flowsPerGuest: field.whole('connections', 1, 1_000_000).optional().describe('Connections per guest'),
   dialTimeout: field.whole('milliseconds', 100, 600_000).optional().describe('Until a dial is given up'),
   udpPerGuest: field.whole('mappings', 1, 65_535).optional().describe('UDP mappings per guest'),
   udpTotal: field.whole('mappings', 1, 1_000_000).optional().describe('UDP mappings of all guests'),
-  udpIdle: field.whole('milliseconds', 1_000, 86_400_000).optional().describe('Until a quiet mapping of one request goes'),
+  udpIdle: field
+    .whole('milliseconds', 1_000, 86_400_000)
+    .optional()
+    .describe('Until a quiet mapping of one request goes'),
   flowBuffer: field
     .whole('bytes', 65_536, 16_777_216)
     .refine((bytes) => (bytes & (bytes - 1)) === 0, { error: 'a power of two, 65,536 to 16,777,216 bytes' })
@@ -113,19 +130,30 @@ export const configSchema = section({
   $schema: z.string({ error: 'a URL or path of the JSON Schema' }).optional().describe('For editors'),
   version: z.literal(1, { error: '1' }).describe('Version of this format'),
   name: field.guestName.optional().describe('Name of the network in logs'),
-  subnet: field.subnet.optional().describe('Network of the guests. Default 192.168.127.0/24, or the next one that is free'),
+  subnet: field.subnet
+    .optional()
+    .describe('Network of the guests. Default 192.168.127.0/24, or the next one that is free'),
   gatewayIp: field.ipv4.optional().describe('Default: the first address of the subnet'),
   gatewayMac: field.mac.optional().describe('Default 5a:94:ef:e4:0c:dd'),
-  guestIp: field.ipv4.optional().describe('Address of the first guest. Default: the second address of the subnet'),
+  guestIp: field.ipv4
+    .optional()
+    .describe('Address of the first guest. Default: the second address of the subnet'),
   guestMac: field.mac.optional().describe('MAC address of the first guest'),
-  hostAlias: field.hostAlias.optional().describe('Address by which guests reach the host: on, off or an address'),
-  mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet. Default 1,500; 65,520 for run'),
+  hostAlias: field.hostAlias
+    .optional()
+    .describe('Address by which guests reach the host: on, off or an address'),
+  mtu: field
+    .whole('bytes', 576, 65_520)
+    .optional()
+    .describe('Largest IP packet. Default 1,500; 65,520 for run'),
   links: list(linkSchema).optional().describe('How guests attach'),
   services: field.controlAddress.optional().describe('Unix socket of the control API'),
   dhcp: dhcpSchema.optional(),
   dns: dnsSchema.optional(),
   policy: policySchema.optional(),
-  publish: list(field.publish).optional().describe("Ports of the host that lead into guests, in Docker's syntax"),
+  publish: list(field.publish)
+    .optional()
+    .describe("Ports of the host that lead into guests, in Docker's syntax"),
   limits: limitsSchema.optional(),
   log: logSchema.optional(),
   pcap: field.path.optional().describe('Capture of all frames: .pcap or .pcapng'),

@@ -4,7 +4,15 @@
  */
 import { networkInterfaces } from 'node:os';
 import { IPV4_ANY, type Mac, formatIpv4, parseMac } from '../../core/index.js';
-import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage, MessageType, Option, encodeDhcp, parseDhcp } from '../../dhcp/index.js';
+import {
+  DHCP_CLIENT_PORT,
+  DHCP_SERVER_PORT,
+  type DhcpMessage,
+  MessageType,
+  Option,
+  encodeDhcp,
+  parseDhcp,
+} from '../../dhcp/index.js';
 import { nodeIo } from '../../host/index.js';
 
 const TIMEOUT = 5000;
@@ -28,14 +36,23 @@ export async function leaseByHand(server: string): Promise<string> {
     },
     error: () => undefined,
   });
-  const ask = async (type: number, options: readonly (readonly [number, Uint8Array])[], wanted: number): Promise<DhcpMessage> => {
-    socket.send(encodeDhcp(request(mac, xid, [[Option.messageType, Uint8Array.of(type)], ...options])), server, DHCP_SERVER_PORT);
+  const ask = async (
+    type: number,
+    options: readonly (readonly [number, Uint8Array])[],
+    wanted: number,
+  ): Promise<DhcpMessage> => {
+    socket.send(
+      encodeDhcp(request(mac, xid, [[Option.messageType, Uint8Array.of(type)], ...options])),
+      server,
+      DHCP_SERVER_PORT,
+    );
     const deadline = performance.now() + TIMEOUT;
     for (;;) {
       const answer = inbox.shift();
       if (answer?.options.get(Option.messageType)?.[0] === wanted) return answer;
       if (answer !== undefined) continue;
-      if (performance.now() >= deadline) throw new Error(`no DHCP answer from ${server} within ${TIMEOUT} ms`);
+      if (performance.now() >= deadline)
+        throw new Error(`no DHCP answer from ${server} within ${TIMEOUT} ms`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 100);
         wake = () => {

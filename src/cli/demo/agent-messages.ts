@@ -4,14 +4,23 @@ import type { Transfer } from './guest.js';
 /** What the agent can be asked, and what it answers. */
 export interface AgentCalls {
   /** Runs a shell script; its output is stdout and stderr together. */
-  exec: { readonly ask: { readonly script: string }; readonly answer: { readonly code: number; readonly output: string } };
+  exec: {
+    readonly ask: { readonly script: string };
+    readonly answer: { readonly code: number; readonly output: string };
+  };
   lease: { readonly ask: { readonly gateway: string }; readonly answer: { readonly ip: string } };
   ping: { readonly ask: { readonly ip: string }; readonly answer: { readonly ms: number } };
   resolve: { readonly ask: { readonly name: string }; readonly answer: { readonly ip: string } };
-  refused: { readonly ask: { readonly ip: string; readonly port: number }; readonly answer: { readonly ms: number } };
+  refused: {
+    readonly ask: { readonly ip: string; readonly port: number };
+    readonly answer: { readonly ms: number };
+  };
   download: { readonly ask: TransferAsk; readonly answer: Transfer };
   upload: { readonly ask: TransferAsk; readonly answer: Transfer };
-  udp: { readonly ask: { readonly ip: string; readonly port: number; readonly count: number }; readonly answer: { readonly back: number } };
+  udp: {
+    readonly ask: { readonly ip: string; readonly port: number; readonly count: number };
+    readonly answer: { readonly back: number };
+  };
   serve: { readonly ask: { readonly port: number; readonly text: string }; readonly answer: object };
 }
 
@@ -29,7 +38,8 @@ export interface AgentRequest {
   readonly ask: unknown;
 }
 
-export type AgentReply = { readonly id: number; readonly answer: unknown } | { readonly id: number; readonly error: string };
+export type AgentReply =
+  { readonly id: number; readonly answer: unknown } | { readonly id: number; readonly error: string };
 
 /** Calls back for each line of a stream of text chunks. */
 export function byLine(take: (line: string) => void): (chunk: Buffer) => void {

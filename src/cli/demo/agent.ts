@@ -33,10 +33,15 @@ function dial(host: string, port: number): Promise<Socket> {
 const hands: Hands = {
   exec: ({ script }) =>
     new Promise((resolve) => {
-      execFile('/bin/sh', ['-c', script], { timeout: SCRIPT_TIMEOUT, maxBuffer: 1 << 20 }, (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
-        resolve({ code, output: `${stdout}${stderr}` });
-      });
+      execFile(
+        '/bin/sh',
+        ['-c', script],
+        { timeout: SCRIPT_TIMEOUT, maxBuffer: 1 << 20 },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
+          resolve({ code, output: `${stdout}${stderr}` });
+        },
+      );
     }),
   lease: async ({ gateway }) => ({ ip: await leaseByHand(gateway) }),
   ping: async ({ ip }) => ({ ms: await pingByHand(ip) }),
@@ -69,7 +74,9 @@ const hands: Hands = {
     new Promise((resolve, reject) => {
       const server = createServer((socket) => {
         socket.on('error', () => undefined);
-        socket.once('data', () => socket.end(`HTTP/1.0 200 OK\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`));
+        socket.once('data', () =>
+          socket.end(`HTTP/1.0 200 OK\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`),
+        );
       });
       server.once('error', reject).listen(port, () => {
         resolve({});
@@ -103,7 +110,10 @@ demo.on(
     const hand = hands[verb] as (ask: unknown) => Promise<unknown>;
     hand(ask).then(
       (answer) => demo.write(`${JSON.stringify({ id, answer })}\n`),
-      (error: unknown) => demo.write(`${JSON.stringify({ id, error: error instanceof Error ? error.message : String(error) })}\n`),
+      (error: unknown) =>
+        demo.write(
+          `${JSON.stringify({ id, error: error instanceof Error ? error.message : String(error) })}\n`,
+        ),
     );
   }),
 );

@@ -41,7 +41,15 @@ const SERVERS = fileURLToPath(new URL('servers.js', import.meta.url));
 /** The longest that a step may take, ms: the emulated guest is slow. */
 const STEP_TIMEOUT = 300_000;
 const SERVER_TIMEOUT = 15_000;
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9, KI: 1 << 10, MI: 1 << 20, GI: 1 << 30 };
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  KI: 1 << 10,
+  MI: 1 << 20,
+  GI: 1 << 30,
+};
 
 /** Bytes of `100MB`, `1GiB`, `500K`; throws ERR_NETPROXY_CONFIG. */
 export function parseSize(text: string): number {
@@ -55,14 +63,19 @@ export function parseSize(text: string): number {
 /** Runs the demo; returns the exit code: 0 when every step passed. */
 export async function demo(options: DemoOptions, terminal: Terminal): Promise<number> {
   const bytes = parseSize(options.size);
-  if ((options.kernel === undefined) !== (options.initrd === undefined)) throw usageError('--kernel and --initrd belong together');
+  if ((options.kernel === undefined) !== (options.initrd === undefined))
+    throw usageError('--kernel and --initrd belong together');
   const kinds = candidates(options);
-  if (kinds[0] === 'vm' && bytes > VM_SIZE_LIMIT) throw usageError(`--size: a QEMU guest keeps the bytes in memory: at most ${VM_SIZE_LIMIT / 1e9} GB`);
+  if (kinds[0] === 'vm' && bytes > VM_SIZE_LIMIT)
+    throw usageError(`--size: a QEMU guest keeps the bytes in memory: at most ${VM_SIZE_LIMIT / 1e9} GB`);
   if (process.env[INSIDE] === '1') return new Demo(options, bytes, SERVER_ADDRESS, terminal).run(kinds);
   // The image may have to be downloaded: before the move, after which there is no network.
   const image = kinds[0] === 'vm' ? await vmImage(options) : options;
-  if (canIsolate()) return runIsolated(argumentsFor({ ...options, kernel: image.kernel, initrd: image.initrd }, kinds[0]));
-  return new Demo({ ...options, kernel: image.kernel, initrd: image.initrd }, bytes, undefined, terminal).run(kinds);
+  if (canIsolate())
+    return runIsolated(argumentsFor({ ...options, kernel: image.kernel, initrd: image.initrd }, kinds[0]));
+  return new Demo({ ...options, kernel: image.kernel, initrd: image.initrd }, bytes, undefined, terminal).run(
+    kinds,
+  );
 }
 
 /** The guests to try, best first. One that was asked for is the only one; throws where it is not possible. */
@@ -121,7 +134,10 @@ class Demo {
         try {
           const guest = await this.guest(kind, network, index < kinds.length - 1);
           if (guest === undefined) continue;
-          return await this.show({ network, guest, servers, target: this.target(network), bytes: this.bytes, get: httpText }, started);
+          return await this.show(
+            { network, guest, servers, target: this.target(network), bytes: this.bytes, get: httpText },
+            started,
+          );
         } finally {
           await network.stop(100);
         }
@@ -135,7 +151,8 @@ class Demo {
 
   /** Default settings, but for the guests that may reach nothing else than the servers. */
   private config(kind: Kind): NetworkConfig {
-    const fenced = this.inside === undefined ? { policy: { default: 'deny', rules: ['allow host'] } as const } : {};
+    const fenced =
+      this.inside === undefined ? { policy: { default: 'deny', rules: ['allow host'] } as const } : {};
     return { ...(kind === 'netns' ? { mtu: RUN_MTU } : {}), ...fenced };
   }
 
@@ -151,14 +168,17 @@ class Demo {
       return await VmDemoGuest.create(network, this.image(), this.bytes);
     } catch (error) {
       if (!another) throw error;
-      this.note(`no ${kind === 'vm' ? 'QEMU' : 'namespace'} guest: ${error instanceof Error ? error.message : String(error)}`);
+      this.note(
+        `no ${kind === 'vm' ? 'QEMU' : 'namespace'} guest: ${error instanceof Error ? error.message : String(error)}`,
+      );
       return undefined;
     }
   }
 
   private image(): VmImage {
     const { kernel, initrd } = this.options;
-    if (kernel === undefined || initrd === undefined) throw new NetproxyError('ERR_NETPROXY_STATE', 'the QEMU guest has no image');
+    if (kernel === undefined || initrd === undefined)
+      throw new NetproxyError('ERR_NETPROXY_STATE', 'the QEMU guest has no image');
     return { kernel, initrd };
   }
 
@@ -168,14 +188,24 @@ class Demo {
     const { subnet, gateway } = network.addresses;
     this.note(`guest: ${guest.description}`);
     if (guest.kind === 'scripted') {
-      this.note('this is not a real guest: it runs on the TCP/IP of netproxy itself. For a real one: the addon (npm run build:native, needs cargo)');
-      this.note(`with /dev/net/tun and ${hostFacts.isRoot ? 'root' : 'user namespaces or root'}, or QEMU; netproxy doctor tells what is missing`);
+      this.note(
+        'this is not a real guest: it runs on the TCP/IP of netproxy itself. For a real one: the addon (npm run build:native, needs cargo)',
+      );
+      this.note(
+        `with /dev/net/tun and ${hostFacts.isRoot ? 'root' : 'user namespaces or root'}, or QEMU; netproxy doctor tells what is missing`,
+      );
     }
-    this.note(`network: ${subnet}, gateway ${gateway}, ${this.inside === undefined ? 'servers on loopback' : 'in a namespace without routes'}`);
+    this.note(
+      `network: ${subnet}, gateway ${gateway}, ${this.inside === undefined ? 'servers on loopback' : 'in a namespace without routes'}`,
+    );
     let passed = 0;
     try {
       for (const step of STEPS) {
-        const ok = await this.step(step.name, step.title, Promise.race([step.run(scene), interrupted.signal]));
+        const ok = await this.step(
+          step.name,
+          step.title,
+          Promise.race([step.run(scene), interrupted.signal]),
+        );
         if (ok) passed++;
         // Without an address nothing else can work.
         else if (step.name === 'lease') break;
@@ -185,7 +215,10 @@ class Demo {
       await guest.close();
     }
     const ms = performance.now() - started;
-    if (this.options.json === true) this.terminal.out(`${JSON.stringify({ summary: true, guest: guest.kind, passed, total: STEPS.length, ms: Math.round(ms) })}\n`);
+    if (this.options.json === true)
+      this.terminal.out(
+        `${JSON.stringify({ summary: true, guest: guest.kind, passed, total: STEPS.length, ms: Math.round(ms) })}\n`,
+      );
     else this.terminal.out(`${passed} of ${STEPS.length} passed in ${formatDuration(ms)}\n`);
     return passed === STEPS.length ? EXIT.ok : EXIT.failure;
   }
@@ -202,7 +235,8 @@ class Demo {
       text = `${title}: ${error instanceof Error ? error.message : String(error)}`;
     }
     const ms = performance.now() - started;
-    if (this.options.json === true) this.terminal.out(`${JSON.stringify({ step: name, ok, text, ms: Math.round(ms * 10) / 10 })}\n`);
+    if (this.options.json === true)
+      this.terminal.out(`${JSON.stringify({ step: name, ok, text, ms: Math.round(ms * 10) / 10 })}\n`);
     else this.terminal.out(`${ok ? this.paint.green('✓') : this.paint.red('✗')} ${text}\n`);
     return ok;
   }

@@ -18,7 +18,10 @@ const SET_UP = `ip link set lo up && ip addr add ${SERVER_ADDRESS}/32 dev lo && 
 export function canIsolate(facts: HostFacts = hostFacts): boolean {
   if (facts.platform !== 'linux' || !facts.isRoot) return false;
   if (facts.which('unshare') === undefined || facts.which('ip') === undefined) return false;
-  return spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore', timeout: 10_000 }).status === 0;
+  return (
+    spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore', timeout: 10_000 })
+      .status === 0
+  );
 }
 
 /** Runs the same demo inside; returns its exit code. */

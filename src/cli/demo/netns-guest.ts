@@ -41,13 +41,24 @@ export class NetnsDemoGuest implements DemoGuest {
   private readonly agent: AgentConnection;
   private readonly tools: Tools;
 
-  private constructor(network: Network, child: NamespaceChild, dir: string, agent: AgentConnection, tools: Tools) {
+  private constructor(
+    network: Network,
+    child: NamespaceChild,
+    dir: string,
+    agent: AgentConnection,
+    tools: Tools,
+  ) {
     this.network = network;
     this.child = child;
     this.dir = dir;
     this.agent = agent;
     this.tools = tools;
-    const used = [tools.udhcpc ? 'udhcpc' : undefined, tools.ping?.split(' ').at(-1), tools.dig ? 'dig' : undefined, tools.curl ? 'curl' : undefined];
+    const used = [
+      tools.udhcpc ? 'udhcpc' : undefined,
+      tools.ping?.split(' ').at(-1),
+      tools.dig ? 'dig' : undefined,
+      tools.curl ? 'curl' : undefined,
+    ];
     const named = used.filter((name) => name !== undefined).join(', ');
     this.description = `a network namespace with a TAP, this kernel's TCP/IP${named === '' ? '' : ` and ${named}`}`;
   }
@@ -82,7 +93,8 @@ export class NetnsDemoGuest implements DemoGuest {
   private readonly shell: Shell = (script) => this.agent.call('exec', { script });
 
   async lease(): Promise<string> {
-    if (!this.tools.udhcpc) return (await this.agent.call('lease', { gateway: this.network.addresses.gateway })).ip;
+    if (!this.tools.udhcpc)
+      return (await this.agent.call('lease', { gateway: this.network.addresses.gateway })).ip;
     const script = path.join(this.dir, 'udhcpc.sh');
     writeFileSync(script, UDHCPC_SCRIPT, { mode: 0o755 });
     const output = await check(this.shell, `busybox udhcpc -i tap0 -n -q -f -t 5 -T 1 -s ${script}`);
@@ -161,7 +173,11 @@ function findTools(): Tools {
 
 function busyboxApplets(): Set<string> {
   try {
-    const list = execFileSync('busybox', ['--list'], { encoding: 'utf8', timeout: 5000, stdio: ['ignore', 'pipe', 'ignore'] });
+    const list = execFileSync('busybox', ['--list'], {
+      encoding: 'utf8',
+      timeout: 5000,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     return new Set(list.split('\n'));
   } catch {
     return new Set();
@@ -187,7 +203,10 @@ function enter(door: Server, socket: string): Promise<Socket> {
 /** Asks the agent and matches its answers. */
 class AgentConnection {
   private readonly socket: Socket;
-  private readonly waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
+  private readonly waiting = new Map<
+    number,
+    { resolve: (answer: never) => void; reject: (error: Error) => void }
+  >();
   private nextId = 1;
 
   constructor(socket: Socket) {

@@ -67,7 +67,9 @@ export class ScriptedDemoGuest implements DemoGuest {
   async serve(port: number, text: string): Promise<void> {
     this.guest.listen(port, (socket) => {
       socket.resume();
-      socket.once('data', () => socket.end(`HTTP/1.0 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`));
+      socket.once('data', () =>
+        socket.end(`HTTP/1.0 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`),
+      );
     });
   }
 

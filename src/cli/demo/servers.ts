@@ -58,7 +58,12 @@ async function start(address: string): Promise<DemoServers> {
     },
     error: () => undefined,
   });
-  return { address, http: (server.address() as AddressInfo).port, udp: echo.port, closed: await closedPort(address) };
+  return {
+    address,
+    http: (server.address() as AddressInfo).port,
+    udp: echo.port,
+    closed: await closedPort(address),
+  };
 }
 
 /** A port that was free a moment ago. */

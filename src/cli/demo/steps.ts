@@ -51,7 +51,8 @@ export const STEPS: readonly Step[] = [
       const started = performance.now();
       const ip = await guest.resolve(name);
       const took = formatDuration(performance.now() - started);
-      if (ip !== network.addresses.hostAlias) throw new Error(`${name} is ${ip}, expected ${network.addresses.hostAlias ?? 'nothing'}`);
+      if (ip !== network.addresses.hostAlias)
+        throw new Error(`${name} is ${ip}, expected ${network.addresses.hostAlias ?? 'nothing'}`);
       return `name ${name} is ${ip} in ${took}`;
     },
   },

@@ -10,7 +10,8 @@ const HEAD_LIMIT = 16 * 1024;
 export function* testBytes(total: number): Generator<Buffer, void, undefined> {
   const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 0x6e), Buffer.alloc(16));
   const zeros = Buffer.alloc(CHUNK);
-  for (let left = total; left > 0; left -= CHUNK) yield cipher.update(left >= CHUNK ? zeros : zeros.subarray(0, left));
+  for (let left = total; left > 0; left -= CHUNK)
+    yield cipher.update(left >= CHUNK ? zeros : zeros.subarray(0, left));
 }
 
 /** Digest of the first `total` test bytes. */

@@ -14,7 +14,15 @@ import type { Network } from '../../index.js';
 import { hostFacts } from '../host-facts.js';
 import type { DemoGuest, Transfer } from './guest.js';
 import { QemuAgent } from './qemu-agent.js';
-import { type Shell, check, shellDownload, shellPing, shellRefused, shellResolve, shellUpload } from './shell.js';
+import {
+  type Shell,
+  check,
+  shellDownload,
+  shellPing,
+  shellRefused,
+  shellResolve,
+  shellUpload,
+} from './shell.js';
 
 const BUILD_SCRIPT = fileURLToPath(new URL('../../../test/vm/build-guest.mjs', import.meta.url));
 const BOOT_TIMEOUT = 120_000;
@@ -48,9 +56,14 @@ export function vmObstacle(image: GivenImage): NetproxyError | undefined {
   }
   if (image.kernel !== undefined && image.initrd !== undefined) return undefined;
   if (existsSync(BUILD_SCRIPT)) return undefined;
-  return new NetproxyError('ERR_NETPROXY_UNSUPPORTED', 'there is no image of a QEMU guest: the npm package has none', {
-    remedy: 'Run it in the source checkout, or give --kernel and --initrd as test/vm/build-guest.mjs makes them.',
-  });
+  return new NetproxyError(
+    'ERR_NETPROXY_UNSUPPORTED',
+    'there is no image of a QEMU guest: the npm package has none',
+    {
+      remedy:
+        'Run it in the source checkout, or give --kernel and --initrd as test/vm/build-guest.mjs makes them.',
+    },
+  );
 }
 
 /** Builds the image, or finds it built. Rejects with ERR_NETPROXY_UNSUPPORTED and the builder's reason. */
@@ -63,10 +76,14 @@ export async function vmImage(given: GivenImage): Promise<VmImage> {
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
     const why = stderr?.trim().split('\n').at(-1) ?? message;
-    throw new NetproxyError('ERR_NETPROXY_UNSUPPORTED', `cannot build the QEMU guest: ${why === '' ? message : why}`, {
-      cause: error,
-      remedy: 'node scripts/guest-packages.mjs --check tells what is missing.',
-    });
+    throw new NetproxyError(
+      'ERR_NETPROXY_UNSUPPORTED',
+      `cannot build the QEMU guest: ${why === '' ? message : why}`,
+      {
+        cause: error,
+        remedy: 'node scripts/guest-packages.mjs --check tells what is missing.',
+      },
+    );
   }
 }
 
@@ -78,7 +95,13 @@ export class VmDemoGuest implements DemoGuest {
   private readonly dir: string;
   private readonly ended: Promise<void>;
 
-  private constructor(qemu: ChildProcess, agent: QemuAgent, dir: string, ended: Promise<void>, bootMs: number) {
+  private constructor(
+    qemu: ChildProcess,
+    agent: QemuAgent,
+    dir: string,
+    ended: Promise<void>,
+    bootMs: number,
+  ) {
     this.qemu = qemu;
     this.agent = agent;
     this.dir = dir;
@@ -167,7 +190,10 @@ export class VmDemoGuest implements DemoGuest {
 
   async serve(port: number, text: string): Promise<void> {
     const answer = `HTTP/1.0 200 OK\\r\\nContent-Length: ${text.length}\\r\\n\\r\\n${text.replaceAll('\n', '\\n')}`;
-    await check(this.shell, `printf '%b' '${answer}' >/tmp/answer; socat TCP-LISTEN:${port},fork,reuseaddr SYSTEM:'read line; cat /tmp/answer' >/dev/null 2>&1 & sleep 0.3`);
+    await check(
+      this.shell,
+      `printf '%b' '${answer}' >/tmp/answer; socat TCP-LISTEN:${port},fork,reuseaddr SYSTEM:'read line; cat /tmp/answer' >/dev/null 2>&1 & sleep 0.3`,
+    );
   }
 
   async close(): Promise<void> {
@@ -193,7 +219,11 @@ function spawnQemu(args: readonly string[]) {
 }
 
 /** The agent when it takes commands; rejects when QEMU ends or takes too long, with what it said. */
-async function booted(connected: Promise<QemuAgent>, ended: Promise<void>, said: () => string): Promise<QemuAgent> {
+async function booted(
+  connected: Promise<QemuAgent>,
+  ended: Promise<void>,
+  said: () => string,
+): Promise<QemuAgent> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => {
@@ -216,7 +246,17 @@ function qemuArgs(image: VmImage, dir: string, link: string, bytes: number): str
   const comma = (text: string): string => text.replaceAll(',', ',,');
   const memory = MEMORY + Math.ceil(bytes / (1 << 20));
   return [
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-smp', '1', '-m', String(memory)],
+    ...[
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-no-reboot',
+      '-smp',
+      '1',
+      '-m',
+      String(memory),
+    ],
     ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
     ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', KERNEL_ARGS],
     ...['-serial', `file:${path.join(dir, 'console')}`, '-device', 'virtio-serial-pci'],
