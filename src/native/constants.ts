@@ -101,6 +101,14 @@ export const EMFILE = -errno.EMFILE;
 const names = new Map(Object.entries(errno).map(([name, value]) => [value, name]));
 // Two names share a number; people know these.
 names.set(errno.EAGAIN, 'EAGAIN');
+// Linux numbers that Node has no names for.
+for (const [value, name] of [
+  [77, 'EBADFD'],
+  [108, 'ESHUTDOWN'],
+  [112, 'EHOSTDOWN'],
+] as const) {
+  if (process.platform === 'linux') names.set(value, name);
+}
 
 /** The name of a result: `errnoName(-111)` is `ECONNREFUSED`; numbers without a name come back as `E<number>`. */
 export function errnoName(result: number): string {
