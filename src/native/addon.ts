@@ -125,7 +125,7 @@ export interface Poller {
    * (accepted and adopted streams).
    */
   interest(handle: number, mask: number): number;
-  /** Looks for events now, without waiting and without `onReady`; returns their number in `ready`. */
+  /** Looks for events now, without waiting and without `onReady`; returns their number in `ready`, which it overwrites. */
   poll(): number;
   /** Whether the poller keeps the process alive (it does at first). */
   ref(): void;
