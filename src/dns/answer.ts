@@ -44,10 +44,21 @@ export function recordData(answer: AuthoredData): Uint8Array | undefined {
   }
 }
 
+/** RFC 1035 section 3.3.13; the times are seconds. */
+export interface SoaData {
+  readonly mname: string;
+  readonly rname: string;
+  readonly serial?: number;
+  readonly refresh?: number;
+  readonly retry?: number;
+  readonly expire?: number;
+  readonly minimum?: number;
+}
+
 /** What `recordData` writes. Names in it must have passed `encodeName`: dns-packet checks neither names nor addresses. */
 export type AuthoredData =
   | { readonly type: 'PTR' | 'CNAME' | 'NS'; readonly data: string }
-  | { readonly type: 'SOA'; readonly data: dnsPacket.SoaData }
+  | { readonly type: 'SOA'; readonly data: SoaData }
   | { readonly type: 'TXT'; readonly data: string[] };
 
 /** An address record of the asked name; undefined when the text is no address of that family, or has a zone. */
