@@ -1,0 +1,197 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import type { Config } from '../config/index.js';
+import { FakeTerminal, netproxy } from './cli.testutil.js';
+import { Collected } from './collect.js';
+import {
+  addressFlags,
+  configFlag,
+  debugFlags,
+  linkFlags,
+  logFlags,
+  policyFlags,
+  processFlags,
+  publishFlags,
+} from './flags.js';
+import { createProgram } from './program.js';
+
+/** The configuration that flags make. */
+function settle(...args: string[]): Config {
+  const to = new Collected();
+  const command = new Command('test').exitOverride().configureOutput({ writeErr: () => undefined });
+  linkFlags(command, to);
+  addressFlags(command, to, { mtu: '1500', alias: 'on' });
+  publishFlags(command, to);
+  policyFlags(command, to);
+  debugFlags(command, to);
+  processFlags(command, to);
+  logFlags(command, to, 'info');
+  command.parse(args, { from: 'user' });
+  return to.settle();
+}
+
+/** Every flag that sets the configuration, with a value and what it sets. */
+const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Config, 'version'>][] = [
+  ['--qemu', 'unix:/run/a', { links: [{ kind: 'qemu', address: 'unix:/run/a' }] }],
+  ['--vpnkit', 'tcp:127.0.0.1:9', { links: [{ kind: 'vpnkit', address: 'tcp:127.0.0.1:9' }] }],
+  ['--listen', '/run/c', { links: [{ kind: 'connect', address: '/run/c' }] }],
+  ['--vsock', '3:1024', { links: [{ kind: 'vsock', address: '3:1024' }] }],
+  ['--tap', 'tap0', { links: [{ kind: 'tap', interface: 'tap0' }] }],
+  ['--tap-fd', '5', { links: [{ kind: 'tap-fd', fd: 5 }] }],
+  ['--stdio', undefined, { links: [{ kind: 'stdio' }] }],
+  ['--services', 'unix:/run/s', { services: 'unix:/run/s' }],
+  ['--subnet', '10.0.0.0/24', { subnet: '10.0.0.0/24' }],
+  ['--gateway-ip', '10.0.0.1', { gatewayIp: '10.0.0.1' }],
+  ['--guest-ip', '10.0.0.2', { guestIp: '10.0.0.2' }],
+  ['--host-alias', 'off', { hostAlias: 'off' }],
+  ['--mtu', '9000', { mtu: 9000 }],
+  ['--mac', '52:54:00:00:00:01', { guestMac: '52:54:00:00:00:01' }],
+  ['--dns-server', '127.0.0.1#5353', { dns: { servers: ['127.0.0.1#5353'] } }],
+  ['--publish', '8080:80', { publish: ['8080:80'] }],
+  ['--allow', 'tcp:any:443', { policy: { rules: ['allow tcp:any:443'] } }],
+  ['--deny', 'host', { policy: { rules: ['deny host'] } }],
+  ['--default-policy', 'deny', { policy: { default: 'deny' } }],
+  ['--pcap', 'x.pcap', { pcap: 'x.pcap' }],
+  ['--faults', 'loss=2%', { faults: 'loss=2%' }],
+  ['--pid-file', '/run/p', { pidFile: '/run/p' }],
+  ['--ready-fd', '3', { readyFd: 3 }],
+  ['--exit-with-parent', undefined, { exitWithParent: true }],
+  ['--log-level', 'warn', { log: { level: 'warn' } }],
+  ['--log-format', 'json', { log: { format: 'json' } }],
+];
+/** Tested below by name, and in their own files. */
+const ELSEWHERE = [
+  '--netns',
+  '--fd',
+  '--framing',
+  '--config',
+  '--json',
+  '--no-dns',
+  '--map-root',
+  '--guest',
+  '--protocol',
+];
+const DEMO = ['--netns', '--vm', '--scripted', '--size', '--kernel', '--initrd', '--json'];
+
+describe('flags', () => {
+  it.each(FLAGS)('%s %s', (flag, value, config) => {
+    expect(settle(flag, ...(value === undefined ? [] : [value]))).toEqual({ version: 1, ...config });
+  });
+
+  it('each flag of each command is in a test', () => {
+    const program = createProgram(new FakeTerminal(), () => undefined);
+    const tested = new Set([...FLAGS.map(([flag]) => flag), ...ELSEWHERE]);
+    for (const command of program.commands) {
+      const known = command.name() === 'demo' ? new Set(DEMO) : tested;
+      expect(command.options.map((option) => option.long).filter((long) => !known.has(long ?? ''))).toEqual(
+        [],
+      );
+    }
+  });
+
+  it('says nothing without flags', () => {
+    expect(settle()).toEqual({ version: 1 });
+  });
+
+  it('keeps the order of links, and takes them repeatedly', () => {
+    expect(settle('--qemu', '/a', '--vpnkit', '/b', '--qemu', '/c').links).toEqual([
+      { kind: 'qemu', address: '/a' },
+      { kind: 'vpnkit', address: '/b' },
+      { kind: 'qemu', address: '/c' },
+    ]);
+  });
+
+  it('keeps --allow and --deny in one list in their order', () => {
+    const args = ['--deny', '10.0.0.0/8', '--allow', 'any', '--deny', 'host'];
+    expect(settle(...args).policy?.rules).toEqual(['deny 10.0.0.0/8', 'allow any', 'deny host']);
+  });
+
+  it('--netns belongs to --tap, --framing to --fd', () => {
+    expect(settle('--netns', 'guest', '--tap', 'tap0').links).toEqual([
+      { kind: 'tap', interface: 'tap0', netns: 'guest' },
+    ]);
+    expect(settle('--fd', '3', '--fd', '4', '--framing', 'qemu').links).toEqual([
+      { kind: 'fd', fd: 3, framing: 'qemu' },
+      { kind: 'fd', fd: 4, framing: 'qemu' },
+    ]);
+    expect(() => settle('--netns', 'guest')).toThrow('--netns says where --tap opens its interface');
+    expect(() => settle('--fd', '3')).toThrow('--fd and --framing belong together');
+    expect(() => settle('--framing', 'qemu')).toThrow('--fd and --framing belong together');
+  });
+
+  it('-p is --publish', () => {
+    expect(settle('-p', '8080:80').publish).toEqual(['8080:80']);
+  });
+
+  it.each([
+    [['--mtu', '70000'], '--mtu: 70000 is not allowed; allowed: a whole number of bytes, 576 to 65,520'],
+    [['--mtu', '1e3'], '--mtu: "1e3" is not allowed; allowed: a whole number of bytes'],
+    [['--subnet', '10.0.0.0'], '--subnet: "10.0.0.0" is not allowed; allowed: an IPv4 network of /8 to /29'],
+    [['--host-alias', 'yes'], '--host-alias: "yes" is not allowed; allowed: on, off, or an IPv4 address'],
+    [['--mac', '01:00:00:00:00:00'], '--mac: "01:00:00:00:00:00" is not allowed; allowed: a unicast MAC'],
+    [['--allow', 'tcp:x'], '--allow: bad policy rule "tcp:x": "x" is no IPv4 address, no CIDR'],
+    [['--publish', '80'], '--publish: bad port to publish "80"'],
+    [['--qemu', 'nowhere'], '--qemu: qemu: "nowhere" is no address'],
+    [['--vsock', 'unix:/x'], '--vsock: vsock: "unix:/x" is no address'],
+    [['--services', 'tcp:127.0.0.1:1'], '--services: the control API listens on a unix socket'],
+    [
+      ['--tap', 'a-name-that-is-too-long'],
+      '--tap: "a-name-that-is-too-long" is not allowed; allowed: an interface name',
+    ],
+    [['--tap-fd', '-1'], '--tap-fd: "-1" is not allowed; allowed: a whole number'],
+    [['--faults', 'rain=2%'], '--faults: faults: "rain=2%" is not understood; allowed'],
+    [['--framing', 'x', '--fd', '3'], '--framing: "x" is not allowed; allowed: qemu, vpnkit, connect'],
+    [['--dns-server', 'x'], '--dns-server: "x" is not allowed; allowed: a DNS server'],
+    [['--default-policy', 'x'], '--default-policy: "x" is not allowed; allowed: allow, deny'],
+    [['--log-level', 'x'], '--log-level: "x" is not allowed; allowed: debug, info, warn, error, silent'],
+    [['--pcap', ''], '--pcap: "" is not allowed; allowed: a path'],
+  ])('%s is refused with what is allowed', (args, expected) => {
+    expect(() => settle(...args)).toThrow(expected);
+  });
+});
+
+describe('--config', () => {
+  it('lies under the flags', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'np-cli-'));
+    const file = path.join(dir, 'net.yaml');
+    writeFileSync(
+      file,
+      'version: 1\nmtu: 1400\nname: lab\npolicy: {rules: [allow host]}\nlog: {level: debug}\n',
+    );
+    try {
+      expect(settle('--config', file, '--mtu', '9000', '--deny', 'any', '--log-format', 'json')).toEqual({
+        version: 1,
+        name: 'lab',
+        mtu: 9000,
+        policy: { rules: ['deny any', 'allow host'] },
+        log: { level: 'debug', format: 'json' },
+      });
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it('is a flag of serve, run and explain', () => {
+    const command = new Command();
+    configFlag(command, new Collected());
+    expect(command.options[0]?.long).toBe('--config');
+  });
+
+  it('that is wrong names file, line, key and value, and the exit code is 2', async () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'np-cli-'));
+    const file = path.join(dir, 'net.yaml');
+    writeFileSync(file, 'version: 1\nmtu: 1\n');
+    try {
+      const { code, err } = await netproxy('serve', '--config', file);
+      expect(code).toBe(2);
+      expect(err).toContain(
+        `netproxy: ${file}:2: mtu: 1 is not allowed; allowed: a whole number of bytes, 576 to 65,520.\n`,
+      );
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+});
