@@ -67,7 +67,8 @@ describe.skipIf(missingAddon())('native calls under fuzz', () => {
           for (const { name, handle, args } of calls) {
             const first = name === 'checksum' || name === 'unregister' ? args[4]! : handles[handle]!;
             const rest = args.slice(0, CALLS[name] - 1);
-            const result = poller[name].call(poller, first, ...rest);
+            const method: (...numbers: number[]) => number = poller[name];
+            const result: unknown = method.call(poller, first, ...rest);
             if (typeof result !== 'number') return false;
           }
           poller.poll();
