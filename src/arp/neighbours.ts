@@ -5,7 +5,7 @@
  * per frame. Every port has a table of its own, so that clones with one address on two isolated ports do not meet; it
  * holds MAX_NEIGHBOURS, and the entry that was learned first goes first.
  */
-import type { Ipv4 } from '../core/index.js';
+import type { Ipv4, Millis } from '../core/index.js';
 
 /** Entries per port. */
 export const MAX_NEIGHBOURS = 1024;
@@ -16,6 +16,8 @@ export interface Neighbour {
   readonly port: number;
   macHigh: number;
   macLow: number;
+  /** Until then the address is this guest's and nobody else's. */
+  heldUntil: Millis;
 }
 
 export class NeighbourTable {
@@ -35,12 +37,17 @@ export class NeighbourTable {
     return this.byIp.get(ip);
   }
 
-  /** Notes that `ip` is at this MAC and returns its entry. */
-  learn(ip: Ipv4, macHigh: number, macLow: number): Neighbour {
+  forget(ip: Ipv4): void {
+    this.byIp.delete(ip);
+  }
+
+  /** Notes that `ip` is at this MAC, held at least until then, and returns its entry. */
+  learn(ip: Ipv4, macHigh: number, macLow: number, heldUntil: Millis = 0): Neighbour {
     const known = this.byIp.get(ip);
     if (known !== undefined) {
       known.macHigh = macHigh;
       known.macLow = macLow;
+      known.heldUntil = Math.max(known.heldUntil, heldUntil);
       return known;
     }
     if (this.byIp.size >= MAX_NEIGHBOURS) {
@@ -48,7 +55,7 @@ export class NeighbourTable {
       if (oldest !== undefined) this.byIp.delete(oldest);
       this.evicted++;
     }
-    const entry: Neighbour = { ip, port: this.port, macHigh, macLow };
+    const entry: Neighbour = { ip, port: this.port, macHigh, macLow, heldUntil };
     this.byIp.set(ip, entry);
     return entry;
   }

@@ -18,11 +18,15 @@ import type { LeaseView, NetworkConfig } from './types.js';
 
 export const DHCP_SERVER_PORT = 67;
 export const DHCP_CLIENT_PORT = 68;
+/** Addresses that a guest may keep from others by using them. */
+export const MAX_BELIEVED = 64;
 
 export class DhcpService {
   readonly server: DhcpServer;
   private readonly stack: Stack;
   private readonly scheduler: Scheduler;
+  /** Whose message is being answered. */
+  private client: Guest | undefined;
   private readonly timer = new Timer((now) => {
     this.server.poll(now);
     this.arm();
@@ -53,18 +57,23 @@ export class DhcpService {
         leaseSeconds: config.dhcp?.leaseSeconds,
       },
       inUse: (ip, guest) => this.usedByAnother(ip, guest),
-      changed,
+      changed: (event) => {
+        this.note(event);
+        changed(event);
+      },
     });
   }
 
   /** A datagram to port 67 of the gateway or of everybody. */
   input(datagram: UdpIn, guest: Guest): void {
     const { bytes, offset, length } = datagram;
+    this.client = guest;
     const reply = this.server.input(bytes, offset, length, {
       guestId: guest.key,
       now: this.scheduler.now(),
       wall: this.scheduler.wall(),
     });
+    this.client = undefined;
     if (reply !== undefined) this.send(datagram, reply);
     this.arm();
   }
@@ -101,12 +110,24 @@ export class DhcpService {
     );
   }
 
-  /** An address that another guest was seen with lately is not handed out. */
+  /** A leased address is its guest's alone. */
+  private note({ kind, lease }: DhcpEvent): void {
+    const { client } = this;
+    const { guard } = this.stack;
+    if (kind !== 'bound' && kind !== 'renewed') guard.unclaim(lease.ip);
+    else if (client !== undefined && lease.guest === client.key)
+      guard.claim(client.port, lease.ip, macHigh(lease.mac), macLow(lease.mac), lease.expires);
+  }
+
+  /**
+   * An address that another guest was seen with lately is not handed out. A guest that shows more than MAX_BELIEVED
+   * addresses is not believed: it must not use up the pool for all others.
+   */
   private usedByAnother(ip: Ipv4, key: string | number | undefined): boolean {
     const neighbour = this.stack.findNeighbour(ip);
-    if (neighbour === undefined) return false;
+    if (neighbour === undefined || neighbour.heldUntil <= this.scheduler.now()) return false;
     const owner = this.stack.portOf(neighbour)?.user as Guest | undefined;
-    return owner !== undefined && owner.key !== key;
+    return owner !== undefined && owner.key !== key && owner.port.neighbours.size <= MAX_BELIEVED;
   }
 
   private arm(): void {

@@ -43,7 +43,7 @@ export class ArpService {
     }
     const { subnet } = stack.config;
     const { senderIp, senderMac } = packet;
-    if (cidrContains(subnet, senderIp) && senderIp !== subnet.base && !stack.isOurs(senderIp)) {
+    if (cidrContains(subnet, senderIp) && senderIp !== subnet.base && stack.guard.mayUse(port, senderIp)) {
       const neighbour = stack.learn(port, senderIp, macHigh(senderMac), macLow(senderMac));
       this.answered(neighbour);
     } else if (senderIp !== 0) {

@@ -37,7 +37,7 @@ export class Bridge {
   ): void {
     const { stack } = this;
     const id = (high & 0x100) === 0 ? stack.macs.lookup(high, low, now) : -1;
-    if (id === from.id) return;
+    if (id === from.id || !stack.guard.mayPass(from, block, at, length)) return;
     const to = id < 0 ? undefined : stack.port(id);
     if (to !== undefined) {
       this.copy(to, block, at, length, flags, gsoSize);

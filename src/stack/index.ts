@@ -3,5 +3,6 @@ export { StackPort, type PortCounters } from './port.js';
 export { TcpEndpoint, type TcpApplication, SEND_BUDGET } from './tcp-endpoint.js';
 export type { TcpSyn, ConnectionOptions } from './tcp-demux.js';
 export type { StackConfig, StackDeps, StackUpper, StackCounters, UdpIn, EchoIn } from './types.js';
+export { HELD_AFTER_USE } from './guard.js';
 export { FlowTable } from './flow-table.js';
 export { quotePacket } from './packets.js';

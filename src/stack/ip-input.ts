@@ -140,8 +140,8 @@ export class IpInput {
     if (last?.ip === source && last.macHigh === macHigh && last.macLow === macLow) return last;
     if (this.isMartian(source)) return undefined;
     const { subnet } = this.stack.config;
-    if (!cidrContains(subnet, source) || this.stack.isOurs(source) || source === subnet.base)
-      return undefined;
+    if (!cidrContains(subnet, source) || source === subnet.base) return undefined;
+    if (!this.stack.guard.mayUse(port, source)) return undefined;
     const neighbour = this.stack.learn(port, source, macHigh, macLow);
     port.lastNeighbour = neighbour;
     return neighbour;

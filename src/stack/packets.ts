@@ -145,7 +145,7 @@ export class Packets {
   ): void {
     if (port.closed || IP_HEADER + UDP_HEADER + payload.length > port.mtu) return;
     this.udp(
-      { ip: destination, port: port.id, macHigh, macLow },
+      { ip: destination, port: port.id, macHigh, macLow, heldUntil: 0 },
       source,
       sourcePort,
       destinationPort,

@@ -27,6 +27,7 @@ import { ICMP_UNREACHABLE } from '../icmp/index.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../ipv4/index.js';
 import { createTcpCounters } from '../tcp/index.js';
 import { Bridge } from './bridge.js';
+import { Guard } from './guard.js';
 import { ArpService } from './arp-service.js';
 import { IpInput } from './ip-input.js';
 import { Packets, quotePacket } from './packets.js';
@@ -48,6 +49,7 @@ export class Stack {
   readonly ip: IpInput;
   readonly tcp: TcpDemux;
   readonly bridge: Bridge;
+  readonly guard: Guard;
   readonly gatewayHigh: number;
   readonly gatewayLow: number;
   private readonly byId = new Map<number, StackPort>();
@@ -72,6 +74,7 @@ export class Stack {
     this.gatewayLow = macLow(config.gatewayMac);
     const empty: Block = deps.pool.takeSmall();
     empty.release();
+    this.guard = new Guard(this);
     this.packets = new Packets(this);
     this.arp = new ArpService(this);
     this.ip = new IpInput(this);
@@ -123,16 +126,12 @@ export class Stack {
   }
 
   learn(port: StackPort, ip: Ipv4, high: number, low: number): Neighbour {
-    return port.neighbours.learn(ip, high, low);
+    return this.guard.learn(port, ip, high, low);
   }
 
   /** Where an address is, on whatever port. */
   findNeighbour(ip: Ipv4): Neighbour | undefined {
-    for (const port of this.byId.values()) {
-      const neighbour = port.neighbours.find(ip);
-      if (neighbour !== undefined) return neighbour;
-    }
-    return undefined;
+    return this.guard.find(ip);
   }
 
   // -- in ------------------------------------------------------------------------------------------------------

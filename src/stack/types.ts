@@ -74,6 +74,7 @@ export function stackCounters() {
     ipChecksum: 0,
     martianSource: 0,
     spoofedSource: 0,
+    rogueDhcp: 0,
     martianDestination: 0,
     notForUs: 0,
     ttlExceeded: 0,
