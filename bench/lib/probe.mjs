@@ -1,0 +1,73 @@
+/**
+ * Loaded into a netproxy that is measured (`node --import`): on SIGUSR2 it appends one line of JSON to the file named in
+ * NETPROXY_BENCH_PROBE, with what happened since the line before.
+ *
+ * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the event loop. To see every turn, an
+ * immediate reschedules itself, so the loop never sleeps; under full load it would hardly do so anyway. Mode `alloc` does
+ * nothing between two signals, so that all that is allocated is netproxy's own.
+ */
+import fs from 'node:fs';
+import { PerformanceObserver } from 'node:perf_hooks';
+import v8 from 'node:v8';
+
+const file = process.env.NETPROXY_BENCH_PROBE;
+const mode = process.env.NETPROXY_BENCH_PROBE_MODE;
+
+let gcs = 0;
+let gcMax = 0;
+let turns = 0;
+let turnMax = 0;
+/** The turn in which the probe itself was at work does not count. */
+let skip = true;
+/** Turns by their length in steps of 50 µs. */
+const histogram = new Uint32Array(2000);
+
+function atFraction(fraction) {
+  let left = turns * fraction;
+  for (let i = 0; i < histogram.length; i++) {
+    left -= histogram[i];
+    if (left <= 0) return (i + 1) * 0.05;
+  }
+  return Infinity;
+}
+
+function tell() {
+  const line = { gcs, used: v8.getHeapStatistics().used_heap_size };
+  if (mode === 'health') {
+    Object.assign(line, { gcMax: round(gcMax), turns, turnMax: round(turnMax), turnP99: round(atFraction(0.99)) });
+    gcs = gcMax = turns = turnMax = 0;
+    histogram.fill(0);
+  }
+  skip = true;
+  fs.appendFileSync(file, `${JSON.stringify(line)}\n`);
+}
+
+const round = (value) => Math.round(value * 1000) / 1000;
+
+if (file !== undefined) {
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      gcs++;
+      gcMax = Math.max(gcMax, entry.duration);
+    }
+  }).observe({ entryTypes: ['gc'] });
+  process.on('SIGUSR2', tell);
+  if (mode === 'health') {
+    let before = 0;
+    // All threads of the process count: helpers of the collector too.
+    const turn = () => {
+      const { user, system } = process.cpuUsage();
+      const spent = (user + system - before) / 1000;
+      before = user + system;
+      if (skip) {
+        skip = false;
+      } else {
+        turns++;
+        turnMax = Math.max(turnMax, spent);
+        histogram[Math.min(histogram.length - 1, Math.floor(spent * 20))]++;
+      }
+      setImmediate(turn);
+    };
+    setImmediate(turn);
+  }
+}

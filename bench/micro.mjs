@@ -1,0 +1,2 @@
+export async function micro() { return []; }
+export function microTable() { return ''; }
