@@ -1,12 +1,15 @@
 /**
  * What the documentation says is true as far as a program can see: links lead somewhere, flags exist, examples compile.
  */
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { CLI, PROJECT, requireBuild, requirements } from '../support/requirements.js';
+
+const execute = promisify(execFile);
 
 interface Page {
   /** Relative to the checkout. */
@@ -93,11 +96,11 @@ describe('flags', () => {
 
   const ready = requirements('flags in the documentation', requireBuild());
 
-  it.runIf(ready)('all exist', () => {
-    const help = ['', ...COMMANDS]
-      .map((command) => [CLI, ...command.split(' ').filter(Boolean), '--help'])
-      .map((args) => execFileSync(process.execPath, args, { encoding: 'utf8' }))
-      .join('\n');
+  it.runIf(ready)('all exist', async () => {
+    const asked = ['', ...COMMANDS].map((command) =>
+      execute(process.execPath, [CLI, ...command.split(' ').filter(Boolean), '--help']),
+    );
+    const help = (await Promise.all(asked)).map(({ stdout }) => stdout).join('\n');
     const known = new Set([...help.matchAll(/(?<![\w-])--[a-z][a-z-]*/g)].map((match) => match[0]));
     const unknown = userPages.flatMap((page) =>
       flagsOf(page)
