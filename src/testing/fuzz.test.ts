@@ -114,7 +114,7 @@ describe('garbage', () => {
     writeMac(gateway, 0, parseMac(lab.network.addresses.gatewayMac)!);
     for (let sent = 0; sent < FRAMES; sent += BATCH) {
       const batch = Array.from({ length: BATCH }, (_, i) =>
-        i % 4 === 0 ? noise(random, gateway) : mutate(random, frames),
+        i % 4 === 0 ? noise(random, gateway) : mutate(random, frames, i % 4 > 1),
       );
       try {
         send(batch);

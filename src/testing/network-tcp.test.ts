@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FIN, type HostSocket, RST, SYN, type TestNetwork, testNetwork } from './index.js';
-import { codeOf, digestAll, payload, readAll } from './testing.testutil.js';
+import { codeOf, count, digestAll, payload, readAll } from './testing.testutil.js';
 
 const SERVER = '198.51.100.1';
 
@@ -233,6 +233,34 @@ describe('data', () => {
     await lab.clock.advance(120_000);
     expect(lab.network.stats().memory).toMatchObject({ tcpFlows: 0, blocksOut: 0, udpMappings: 0 });
     expect(lab.host.counters).toMatchObject({ openStreams: 0, pendingDials: 0, resets: 0, closes: 1000 });
+  });
+});
+
+describe('many short flows', () => {
+  it('leave nothing behind, those that are reset or refused included', async () => {
+    await using lab = await testNetwork();
+    lab.host.accept('*', (socket) => socket.pipe(socket));
+    lab.host.accept('*:1003', (socket) => socket.reset());
+    lab.host.refuse('*:1004');
+    lab.host.accept('*:1005', (socket) => socket.end('early'));
+    const flow = async (i: number): Promise<void> => {
+      const socket = await lab.guest.connect(SERVER, 1000 + (i % 8));
+      if (i % 8 === 6) socket.write('half', () => socket.reset());
+      else socket.end('short');
+      await readAll(socket);
+    };
+    const total = count(2000, 20_000);
+    const before = lab.network.stats().memory;
+    for (let i = 0; i < total; i += 100) {
+      await lab.run(Promise.all(Array.from({ length: 100 }, (_, n) => codeOf(flow(i + n)))));
+      await lab.clock.advance(1000);
+    }
+    await lab.clock.advance(200_000);
+    expect(lab.network.stats().memory).toEqual(before);
+    expect(lab.network.flows()).toEqual([]);
+    expect(lab.host.counters).toMatchObject({ dials: total, openStreams: 0, pendingDials: 0 });
+    expect(lab.guest.connections).toBe(0);
+    expect(lab.guest.bytesHeld).toBe(0);
   });
 });
 
