@@ -18,6 +18,7 @@ interface Page {
 }
 
 function pagesIn(folder: string, recursive: boolean): string[] {
+  if (!fs.existsSync(path.join(PROJECT, folder))) return [];
   return fs
     .readdirSync(path.join(PROJECT, folder), { recursive, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
@@ -29,8 +30,14 @@ function read(name: string): Page {
 }
 
 /** What users read: its flags and examples are ours to keep true. */
-const userPages = ['README.md', 'CHANGELOG.md', ...pagesIn('docs', true)].map(read);
-const allPages = [...userPages, ...['CONTRIBUTING.md', 'SECURITY.md', 'test/README.md'].map(read)];
+const userPages = ['README.md', 'CHANGELOG.md', ...pagesIn('docs', true), ...pagesIn('examples', true)].map(
+  read,
+);
+const otherPages = ['CONTRIBUTING.md', 'SECURITY.md', 'test/README.md', 'bench/README.md'];
+const allPages = [
+  ...userPages,
+  ...otherPages.filter((name) => fs.existsSync(path.join(PROJECT, name))).map(read),
+];
 
 /** Text between fences, with the language behind the opening one. */
 function blocks({ text }: Page): { readonly language: string; readonly code: string }[] {
