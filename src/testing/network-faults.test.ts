@@ -45,7 +45,7 @@ describe('a bad cable', () => {
     await transfer(lab, 10 * MIB);
   });
 
-  it('at half loss still gets a lease, a name and a page', async () => {
+  it('at 30 % loss still gets a lease, a name and a page', async () => {
     await using lab = await testNetwork({}, { faults: { loss: 0.3 }, guest: { lease: false }, seed: 3 });
     await lab.run(lab.guest.dhcp({ timeout: 120_000 }));
     expect(await lab.run(lab.guest.resolve('gateway.netproxy.internal', 'A', { timeout: 60_000 }))).toEqual([

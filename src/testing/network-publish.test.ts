@@ -19,7 +19,9 @@ describe('published TCP ports', () => {
     expect(await codeOf(lab.run(readAll(lab.host.connect('127.0.0.1', 8081))))).toBe('ECONNRESET');
 
     let code: Promise<string> | undefined;
-    lab.guest.listen(82, (socket) => (code = codeOf(readAll(socket))));
+    lab.guest.listen(82, (socket) => {
+      code = codeOf(readAll(socket));
+    });
     await lab.network.publish('127.0.0.1:8082:82');
     const rude = lab.host.connect('127.0.0.1', 8082);
     rude.write('half');
