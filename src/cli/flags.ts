@@ -123,9 +123,14 @@ export function addressFlags(
       to.config.mtu = to.check(flag, shape.mtu, numberOf(text));
     },
   );
-  add(command, '--mac <mac>', 'MAC address of the first guest', (text, flag) => {
-    to.config.guestMac = to.check(flag, field.mac, text);
-  });
+  add(
+    command,
+    '--mac <mac>',
+    'MAC address for which --guest-ip is kept; run: of the interface',
+    (text, flag) => {
+      to.config.guestMac = to.check(flag, field.mac, text);
+    },
+  );
   add(
     command,
     '--dns-server <ip>',

@@ -92,7 +92,9 @@ describe('checks before the start', () => {
       checkServe({ version: 1 });
     }).toThrow('there is no link');
     checkServe({ version: 1, services: 'unix:/x' });
-    checkServe({ version: 1, links: [{ kind: 'tap', interface: 'tap0' }], guestMac: '52:54:00:00:00:01' });
+    expect(() => {
+      checkServe({ version: 1, links: [{ kind: 'stdio' }], guestMac: '52:54:00:00:00:01' });
+    }).toThrow('--mac needs --guest-ip');
     checkServe({
       version: 1,
       links: [{ kind: 'qemu', address: '/x' }],

@@ -118,14 +118,9 @@ export function checkServe(config: Config): void {
       'Use --ready-fd, or a link on a socket.',
     );
   }
-  if (config.guestMac !== undefined && config.guestIp === undefined && single(links) === undefined) {
+  if (config.guestMac !== undefined && config.guestIp === undefined) {
     throw usageError('--mac needs --guest-ip: the address that is kept for it');
   }
-}
-
-/** The first link that brings exactly one guest. */
-function single(links: readonly LinkConfig[]): LinkConfig | undefined {
-  return links.find((link) => !isListener(link));
 }
 
 function isListener(
@@ -137,13 +132,8 @@ function isListener(
 /** Opens every link; returns those that listen (or dial again and again). */
 async function openLinks(network: Network, config: Config): Promise<LinkListener[]> {
   const listeners: LinkListener[] = [];
-  const links = config.links ?? [];
-  const first = single(links);
-  for (const link of links) {
-    const guest: GuestConfig = {
-      ...(link === first && config.guestMac !== undefined ? { mac: config.guestMac } : {}),
-      ...link.guest,
-    };
+  for (const link of config.links ?? []) {
+    const guest: GuestConfig = link.guest ?? {};
     if (isListener(link)) listeners.push(await network.listenLinks(link.kind, link.address, guest));
     else if (link.kind === 'tap')
       network.openTap(

@@ -24,7 +24,6 @@ const guestSchema = section({
     .optional()
     .describe('Name in rules, published ports and logs. Default guest1, guest2, …'),
   ip: field.ipv4.optional().describe('Address kept for this guest'),
-  mac: field.mac.optional().describe('The MAC address it is to have'),
   mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet towards it'),
   policy: list(field.rule).optional().describe('Rules for this guest alone, before the others'),
   maxFlows: field.whole('connections', 1, 1_000_000).optional().describe('Connections it may have at once'),
@@ -138,7 +137,9 @@ export const configSchema = section({
   guestIp: field.ipv4
     .optional()
     .describe('Address of the first guest. Default: the second address of the subnet'),
-  guestMac: field.mac.optional().describe('MAC address of the first guest'),
+  guestMac: field.mac
+    .optional()
+    .describe('MAC address for which guestIp is kept; run: that of the interface'),
   hostAlias: field.hostAlias
     .optional()
     .describe('Address by which guests reach the host: on, off or an address'),
