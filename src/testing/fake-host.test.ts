@@ -89,7 +89,7 @@ describe('FakeHost', () => {
     let received = 0;
     while (received < 100_000) {
       received += stream.receive(ring);
-      ring.release(ring.end);
+      ring.free();
       await clock.settle();
     }
     expect(told.at(-1)).toBe('ended');
