@@ -15,7 +15,9 @@ const say = (line) => process.stderr.write(`${line}\n`);
 
 /** Peers that can be measured here; what is missing is said. */
 function choosePeers(options) {
-  const wanted = [...PEERS.values()].filter(({ label }) => [...options.floors, ...options.ours, ...options.rivals].includes(label));
+  const wanted = [...PEERS.values()].filter(({ label }) =>
+    [...options.floors, ...options.ours, ...options.rivals].includes(label),
+  );
   return wanted.filter((Peer) => {
     const missing = Peer.role === 'ours' ? missingBuild(options.tree) : Peer.missing();
     if (missing === undefined) return true;
@@ -25,7 +27,10 @@ function choosePeers(options) {
   });
 }
 
-const selected = (options, metric) => options.metrics === undefined || options.metrics.includes(metric.group) || options.metrics.includes(metric.id);
+const selected = (options, metric) =>
+  options.metrics === undefined ||
+  options.metrics.includes(metric.group) ||
+  options.metrics.includes(metric.id);
 
 /** Runs one measurement, tells it, keeps it; a failure is a result too. */
 async function measure(results, metric, mtu, label, work) {
@@ -40,7 +45,10 @@ async function measure(results, metric, mtu, label, work) {
   const wall = monotonic() - began;
   sample.busy = (machineBusy() - busy) / wall;
   results.add(metric, mtu, label, sample);
-  const told = sample.error === undefined ? `${short(sample.value).padStart(8)} ${metric.unit}` : `failed: ${sample.error}`;
+  const told =
+    sample.error === undefined
+      ? `${short(sample.value).padStart(8)} ${metric.unit}`
+      : `failed: ${sample.error}`;
   const cpu = sample.cpu === undefined ? '' : `  cpu ${sample.cpu.toFixed(2)} s`;
   say(`  ${label.padEnd(17)} ${metric.id.padEnd(18)} ${told}${cpu}`);
 }
@@ -65,7 +73,9 @@ async function rounds(results, metrics, labs, mtu, options) {
       for (const lab of labs) {
         const Peer = lab.peer.constructor;
         if (metric.fits?.(Peer) === false) continue;
-        await measure(results, metric, mtu, Peer.label, () => metric.run(lab, { secs: options.secs, warm: options.quick ? 0.3 : 1 }));
+        await measure(results, metric, mtu, Peer.label, () =>
+          metric.run(lab, { secs: options.secs, warm: options.quick ? 0.3 : 1 }),
+        );
       }
     }
   }
@@ -92,9 +102,31 @@ function specials(options) {
   const ours = (Peer) => Peer.label === 'netproxy-tap';
   const settings = { secs: Math.min(options.secs, 2), healthSecs: options.quick ? 2 : 60, warm: 0.5 };
   return [
-    { id: 'start', group: 'start', unit: 'ms', less: true, fits: (Peer) => Peer.dhcp, run: (Peer, setup) => firstOffer(Peer, setup) },
-    ...ways.map((way) => ({ id: `health_${way}`, group: 'health', unit: 'ms', less: true, fits: ours, once: true, run: (Peer, setup) => health(Peer, setup, way, settings) })),
-    ...ways.map((way) => ({ id: `alloc_${way}`, group: 'alloc', unit: 'B per 1,000 frames', less: true, fits: ours, run: (Peer, setup) => allocation(Peer, setup, way, settings) })),
+    {
+      id: 'start',
+      group: 'start',
+      unit: 'ms',
+      less: true,
+      fits: (Peer) => Peer.dhcp,
+      run: (Peer, setup) => firstOffer(Peer, setup),
+    },
+    ...ways.map((way) => ({
+      id: `health_${way}`,
+      group: 'health',
+      unit: 'ms',
+      less: true,
+      fits: ours,
+      once: true,
+      run: (Peer, setup) => health(Peer, setup, way, settings),
+    })),
+    ...ways.map((way) => ({
+      id: `alloc_${way}`,
+      group: 'alloc',
+      unit: 'B per 1,000 frames',
+      less: true,
+      fits: ours,
+      run: (Peer, setup) => allocation(Peer, setup, way, settings),
+    })),
   ];
 }
 
@@ -114,7 +146,9 @@ export async function macro(options) {
   const tools = buildTools();
   const peers = choosePeers(options);
   const results = new Results();
-  const metrics = METRICS.filter((metric) => selected(options, metric) && !(options.quick && metric.slow && options.metrics === undefined));
+  const metrics = METRICS.filter(
+    (metric) => selected(options, metric) && !(options.quick && metric.slow && options.metrics === undefined),
+  );
   for (const mtu of options.mtus) {
     const first = mtu === options.mtus[0];
     const setup = { tools, mtu, tree: options.tree };
@@ -131,9 +165,17 @@ export async function macro(options) {
       }
     }
     if (!first) continue;
-    await fresh(results, metrics.filter((metric) => metric.fresh), fit, setup, options);
+    await fresh(
+      results,
+      metrics.filter((metric) => metric.fresh),
+      fit,
+      setup,
+      options,
+    );
     await special(results, fit, setup, options);
   }
-  const versions = Object.fromEntries(peers.map((Peer) => [Peer.label, Peer.version()]).filter(([, version]) => version !== undefined));
+  const versions = Object.fromEntries(
+    peers.map((Peer) => [Peer.label, Peer.version()]).filter(([, version]) => version !== undefined),
+  );
   return { results: results.summary(), peers: peers.map(({ label }) => label), versions };
 }

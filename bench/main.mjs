@@ -17,7 +17,10 @@ async function main(argv) {
   const wanted = options.programs.length > 0 ? options.programs : ['micro', 'macro'];
   const unknown = wanted.find((name) => name !== 'micro' && name !== 'macro');
   if (unknown !== undefined) throw new BenchError(`there is no benchmark "${unknown}"\n\n${HELP}`);
-  const output = { machine: describeMachine(options.tree), options: { reps: options.reps, secs: options.secs, mtus: options.mtus } };
+  const output = {
+    machine: describeMachine(options.tree),
+    options: { reps: options.reps, secs: options.secs, mtus: options.mtus },
+  };
   if (wanted.includes('micro')) {
     output.micro = await micro(options);
     console.log(`\n### Micro\n\n${microTable(output.micro)}`);
@@ -32,7 +35,9 @@ async function main(argv) {
     console.log(`\nRivals: ${named.join('; ') || 'none'}`);
   }
   const { machine } = output;
-  console.log(`Machine: ${machine.cpu}, ${machine.memory}, ${machine.system}, Linux ${machine.kernel}, Node ${machine.node}, load before ${machine.loadBefore}`);
+  console.log(
+    `Machine: ${machine.cpu}, ${machine.memory}, ${machine.system}, Linux ${machine.kernel}, Node ${machine.node}, load before ${machine.loadBefore}`,
+  );
   if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify(output, null, 1)}\n`);
 }
 

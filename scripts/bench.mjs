@@ -1,36 +1,29 @@
 /**
- * `npm run bench`: makes the clone ready, then runs the benchmarks, each a program bench/NAME.mjs.
+ * `npm run bench`: makes the clone ready, then runs the bench.
  *
- *   node scripts/bench.mjs [NAME…] [-- ARGUMENTS FOR EACH]
+ *   npm run bench -- --quick
+ *   npm run bench -- macro --peers pasta,passt,slirp4netns --mtu 1500,65520 --json result.json
+ *   npm run bench -- profile tcp_down_1 --mtu 65520
+ *   npm run bench -- chart
+ *   npm run bench -- --help
+ *
+ * With --tree DIR the netproxy of another checkout is measured, and this one is not built.
  */
 import path from 'node:path';
 import { bootstrap } from './bootstrap.mjs';
-import { ROOT, listFiles, run } from './tools.mjs';
+import { ROOT, run } from './tools.mjs';
 
 const args = process.argv.slice(2);
-const dashes = args.indexOf('--');
-const wanted = dashes < 0 ? args : args.slice(0, dashes);
-const rest = dashes < 0 ? [] : args.slice(dashes + 1);
-const programs = listFiles(
-  path.join(ROOT, 'bench'),
-  (file) => path.dirname(file) === path.join(ROOT, 'bench'),
-)
-  .filter((file) => file.endsWith('.mjs'))
-  .map((file) => path.basename(file, '.mjs'));
-const unknown = wanted.filter((name) => !programs.includes(name));
+const own = ['profile', 'chart'].includes(args[0]);
+const program = path.join(ROOT, 'bench', `${own ? args[0] : 'main'}.mjs`);
+const builds = !args.some((arg) => arg === '--help' || arg.startsWith('--tree')) && args[0] !== 'chart';
 
-if (unknown.length > 0) {
-  console.error(`netproxy: no benchmark ${unknown.join(' ')}; there is: ${programs.join(' ') || 'none'}`);
-  process.exitCode = 2;
-} else if (!(await bootstrap([], { quiet: true }))) {
+if (builds && !(await bootstrap(['packages', 'typescript', 'native'], { quiet: true }))) {
   process.exitCode = 1;
 } else {
-  let failed = programs.length === 0;
-  for (const name of wanted.length > 0 ? wanted : programs) {
-    console.log(`\n── ${name} ──`);
-    const command = [process.execPath, path.join(ROOT, 'bench', `${name}.mjs`), ...rest];
-    const result = await run(command, { output: 'inherit', env: { NETPROXY_NO_VSOCK: '1' } });
-    failed ||= result.code !== 0;
-  }
-  process.exitCode = failed ? 1 : 0;
+  const { code } = await run([process.execPath, program, ...(own ? args.slice(1) : args)], {
+    output: 'inherit',
+    env: { NETPROXY_NO_VSOCK: '1' },
+  });
+  process.exitCode = code;
 }

@@ -20,6 +20,7 @@
 
 enum { FRAME = VNET_HEADER + 65536 + 64, RING = 1 << 20, MASK = RING - 1, TURN = 64, SCALE = 8 };
 enum { ETH = 14, IP = 20, TCP = 20, HEADERS = ETH + IP + TCP };
+enum { ISS = 1000 };
 enum { FIN_ = 1, SYN_ = 2, RST_ = 4, PSH_ = 8, ACK_ = 16 };
 
 static uint8_t frame[FRAME];
@@ -220,7 +221,7 @@ static void begin(const uint8_t *ip, const uint8_t *t) {
   memcpy(&f->guest, ip + 12, 4), memcpy(&f->remote, ip + 16, 4);
   memcpy(&f->guest_port, t, 2), memcpy(&f->remote_port, t + 2, 2);
   f->rcv_nxt = get32(t + 4) + 1;
-  f->snd_una = f->snd_nxt = f->down_tail = 1000;
+  f->snd_una = f->snd_nxt = f->down_tail = ISS;
   for (const uint8_t *o = t + 20, *last = t + (t[12] >> 4) * 4; o < last && *o != 0; o += *o == 1 ? 1 : o[1] ? o[1] : 40)
     if (*o == 3) f->snd_scale = o[2] < 15 ? o[2] : 14;
   f->up_ring = malloc(RING), f->down_ring = malloc(RING);
@@ -314,7 +315,8 @@ static void go_back(void) {
   double t = now();
   for (int i = 0; i < 65536; i++)
     for (struct flow *f = buckets[i]; f; f = f->next) {
-      if (!f->up || f->snd_una == f->snd_nxt || t - f->progress < 0.3) continue;
+      // A SYN-ACK is not sent again: the guest's SYN would have to come again first.
+      if (!f->up || f->snd_una == ISS || f->snd_una == f->snd_nxt || t - f->progress < 0.3) continue;
       f->snd_nxt = f->snd_una, f->fin_sent = 0, f->progress = t;
       pump(f);
     }

@@ -19,8 +19,10 @@ const SHAPES = ['up_1', 'up_8', 'down_1', 'down_8'];
 export function goals(summary) {
   const at = finder(summary);
   const list = [];
-  const add = (what, got, want, { atMost = false, than = '' } = {}) => list.push({ what, got, want, atMost, than });
-  const ratio = (a, b) => (a === undefined || b === undefined ? undefined : b === 0 ? (a === 0 ? 1 : Infinity) : a / b);
+  const add = (what, got, want, { atMost = false, than = '' } = {}) =>
+    list.push({ what, got, want, atMost, than });
+  const ratio = (a, b) =>
+    a === undefined || b === undefined ? undefined : b === 0 ? (a === 0 ? 1 : Infinity) : a / b;
   /** The best of some peers at a metric. */
   const best = (metric, mtu, peers) =>
     peers
@@ -43,22 +45,40 @@ export function goals(summary) {
     const label = shape.replace('_', ', ').replace(/(\d)$/, '$1 flow(s)');
     ahead(`2  TAP 65520, ${label}`, metric, 65520, TAP, RIVALS, shape.startsWith('up') ? 1 : 0.8);
     const per = (peer) => at(metric, 65520, peer, 'gbitPerCpu');
-    add(`2  TAP 65520, ${label}, Gbit per CPU-second`, ratio(per(TAP), per('slirp4netns')), 1, { than: 'slirp4netns' });
+    add(`2  TAP 65520, ${label}, Gbit per CPU-second`, ratio(per(TAP), per('slirp4netns')), 1, {
+      than: 'slirp4netns',
+    });
   }
   for (const mtu of [1500, 65520]) {
     for (const shape of SHAPES) {
       const label = shape.replace('_', ', ').replace(/(\d)$/, '$1 flow(s)');
-      ahead(`3  stream ${mtu}, ${label}`, `tcp_${shape}`, mtu, STREAM, ['slirp4netns', 'libslirp'], mtu === 1500 ? 1.5 : 1);
+      ahead(
+        `3  stream ${mtu}, ${label}`,
+        `tcp_${shape}`,
+        mtu,
+        STREAM,
+        ['slirp4netns', 'libslirp'],
+        mtu === 1500 ? 1.5 : 1,
+      );
     }
   }
   const less = { atMost: true };
-  add('4  round trip p50', ratio(at('rr', 1500, TAP), at('rr', 1500, 'pasta')), 1.3, { ...less, than: 'pasta' });
-  add('4  p99 beside 1 Gbit/s', ratio(at('rr_beside_1g', 1500, TAP, 'p99'), at('rr', 1500, TAP, 'p99')), 3, { ...less, than: 'idle' });
+  add('4  round trip p50', ratio(at('rr', 1500, TAP), at('rr', 1500, 'pasta')), 1.3, {
+    ...less,
+    than: 'pasta',
+  });
+  add('4  p99 beside 1 Gbit/s', ratio(at('rr_beside_1g', 1500, TAP, 'p99'), at('rr', 1500, TAP, 'p99')), 3, {
+    ...less,
+    than: 'idle',
+  });
   add('4  p50 beside an unpaced upload, µs', at('rr_beside_bulk', 1500, TAP), 2000, less);
   ahead('4  connections, 64 at once', 'crr_64', 1500, TAP, ['pasta'], 1);
   for (const way of ['up', 'down']) {
     const loss = (peer) => at(`udp_${way}_1400_paced`, 1500, peer, 'loss');
-    add(`4  UDP ${way} 1400 B at 20,000/s, loss`, ratio(loss(TAP), loss('pasta')), 1, { ...less, than: 'pasta' });
+    add(`4  UDP ${way} 1400 B at 20,000/s, loss`, ratio(loss(TAP), loss('pasta')), 1, {
+      ...less,
+      than: 'pasta',
+    });
   }
   add('5  RSS idle, MiB', at('rss_idle', 1500, TAP), 90, less);
   add('5  RSS per flow at 1,000, KiB', at('rss_flow_1000', 1500, TAP), 40, less);
@@ -72,7 +92,17 @@ export function goals(summary) {
   }
   add('7  descriptors left by 100,000 flows', at('churn', 1500, TAP), 2, less);
   for (const way of ['up_1', 'down_1']) {
-    ahead(`8  without the addon, 65520, ${way.replace('_', ', ')} flow(s)`, `tcp_${way}`, 65520, 'netproxy-noaddon', [STREAM], 0.5);
+    ahead(
+      `8  without the addon, 65520, ${way.replace('_', ', ')} flow(s)`,
+      `tcp_${way}`,
+      65520,
+      'netproxy-noaddon',
+      [STREAM],
+      0.5,
+    );
   }
-  return list.map((goal) => ({ ...goal, met: goal.got === undefined ? undefined : goal.atMost ? goal.got <= goal.want : goal.got >= goal.want }));
+  return list.map((goal) => ({
+    ...goal,
+    met: goal.got === undefined ? undefined : goal.atMost ? goal.got <= goal.want : goal.got >= goal.want,
+  }));
 }

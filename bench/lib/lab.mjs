@@ -140,7 +140,10 @@ export class Lab {
         last = `: ${error.message}`;
       }
       const dead = [...this.peers, ...this.shims].find((child) => child.over);
-      if (dead !== undefined) throw new BenchError(`${dead.name} ended: ${dead.complaints.trim().split('\n').slice(-3).join(' | ')}`);
+      if (dead !== undefined)
+        throw new BenchError(
+          `${dead.name} ended: ${dead.complaints.trim().split('\n').slice(-3).join(' | ')}`,
+        );
     }
     throw new BenchError(`gave up waiting for ${what}${last}`);
   }
@@ -183,7 +186,8 @@ export class Lab {
 function removeNamespace(name) {
   if (fs.existsSync(Lab.path(name))) {
     try {
-      for (const pid of sh('ip', 'netns', 'pids', name).split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
+      for (const pid of sh('ip', 'netns', 'pids', name).split('\n').filter(Boolean))
+        process.kill(Number(pid), 'SIGKILL');
     } catch {
       // they have ended meanwhile
     }

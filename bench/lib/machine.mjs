@@ -21,7 +21,9 @@ export function describeMachine(tree) {
   const cpus = os.cpus();
   const memory = Math.round(os.totalmem() / 2 ** 30);
   const load = os.loadavg()[0];
-  const { stdout: commit } = spawnSync('git', ['-C', tree, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' });
+  const { stdout: commit } = spawnSync('git', ['-C', tree, 'rev-parse', '--short', 'HEAD'], {
+    encoding: 'utf8',
+  });
   const version = JSON.parse(fs.readFileSync(path.join(tree, 'package.json'), 'utf8')).version;
   return {
     date: new Date().toISOString().slice(0, 10),

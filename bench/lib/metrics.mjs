@@ -39,10 +39,13 @@ export async function bulk(lab, way, flows, options) {
     const receiver = pair.receiver === 'listen' ? listener : connector;
     const sender = pair.receiver === 'listen' ? connector : listener;
     // A sender that fails would leave the receiver waiting for its deadline.
-    const trouble = sender.result(600).then(() => new Promise(() => {}), (error) => {
-      if (!receiver.over) throw error;
-      return new Promise(() => {});
-    });
+    const trouble = sender.result(600).then(
+      () => new Promise(() => {}),
+      (error) => {
+        if (!receiver.over) throw error;
+        return new Promise(() => {});
+      },
+    );
     trouble.catch(() => {});
     await Promise.race([receiver.event('start', 30), trouble]);
     const before = lab.cpu();
@@ -82,7 +85,14 @@ async function loaded(lab, options, mbit) {
     await listener.event('listening');
     sender = receive.connect();
     await listener.event('start', 30);
-    const trips = await tool(lab, options.secs + 12, 'rr', TARGET, String(ECHO), String(Math.max(0.3, options.secs - 0.2)));
+    const trips = await tool(
+      lab,
+      options.secs + 12,
+      'rr',
+      TARGET,
+      String(ECHO),
+      String(Math.max(0.3, options.secs - 0.2)),
+    );
     const load = await listener.result(options.secs + 10);
     return { value: trips.p50, p99: trips.p99, max: trips.max, n: trips.n, load: load.gbps };
   } finally {
@@ -121,12 +131,29 @@ async function dns(lab, secs) {
   if (lab.peer.dns === undefined) throw new BenchError('it has no DNS forwarder');
   fs.writeFileSync(names, Array.from({ length: 20_000 }, (_, i) => `n${i}.bench.test A\n`).join(''));
   const before = lab.cpu();
-  const child = lab.onGuest('dnsperf', '-s', lab.peer.dns, '-d', names, '-l', String(Math.max(1, Math.round(secs))), '-c', '8', '-T', '1', '-q', '64', '-t', '1');
+  const child = lab.onGuest(
+    'dnsperf',
+    '-s',
+    lab.peer.dns,
+    '-d',
+    names,
+    '-l',
+    String(Math.max(1, Math.round(secs))),
+    '-c',
+    '8',
+    '-T',
+    '1',
+    '-q',
+    '64',
+    '-t',
+    '1',
+  );
   await Promise.race([child.ended, sleep(secs * 1000 + 15_000)]);
   await child.kill();
   const number = (label) => Number(new RegExp(`${label}:\\s+([\\d.]+)`).exec(child.said)?.[1] ?? NaN);
   const rate = number('Queries per second');
-  if (Number.isNaN(rate)) throw new BenchError(`dnsperf: ${(child.complaints || child.said).trim().split('\n').at(-1)}`);
+  if (Number.isNaN(rate))
+    throw new BenchError(`dnsperf: ${(child.complaints || child.said).trim().split('\n').at(-1)}`);
   const [sent, done] = [number('Queries sent'), number('Queries completed')];
   return { value: rate / 1000, loss: Math.max(0, 1 - done / sent), cpu: lab.cpu().peer - before.peer };
 }
@@ -136,7 +163,10 @@ const rss = (lab) => lab.peers.reduce((sum, child) => sum + memoryKiB(child.pid)
 /** Memory with `flows` open and idle, and what each of them costs. */
 async function held(lab, flows) {
   const before = rss(lab);
-  const child = new Child(['ip', 'netns', 'exec', lab.guest, lab.tools.nettool, 'hold', TARGET, ...text(ECHO, ECHO_PORTS, flows)], { input: true });
+  const child = new Child(
+    ['ip', 'netns', 'exec', lab.guest, lab.tools.nettool, 'hold', TARGET, ...text(ECHO, ECHO_PORTS, flows)],
+    { input: true },
+  );
   try {
     const { open } = await child.event('open', 75);
     await sleep(1500);
@@ -155,7 +185,13 @@ async function churn(lab, count) {
   const result = await tool(lab, 300, 'crr', TARGET, ...text(ECHO, ECHO_PORTS, 280, 64, count));
   await sleep(3000);
   const files = sum(lab, descriptors) - before.files;
-  return { value: files, connections: result.done, failed: result.failed, rate: result.rate, memory: (rss(lab) - before.memory) / 1024 };
+  return {
+    value: files,
+    connections: result.done,
+    failed: result.failed,
+    rate: result.rate,
+    memory: (rss(lab) - before.memory) / 1024,
+  };
 }
 
 const sum = (lab, of) => lab.peers.reduce((total, child) => total + of(child.pid), 0);
@@ -167,7 +203,7 @@ const flow = (way, flows) => ({
   unit: 'Gbit/s',
   mtus: 'all',
   run: (lab, options) => bulk(lab, way, flows, options),
-  fits: (Peer) => way !== 'in' || Peer.label !== 'relay' && Peer.label !== 'relay-offload',
+  fits: (Peer) => way !== 'in' || (Peer.label !== 'relay' && Peer.label !== 'relay-offload'),
 });
 
 const trips = (id, group, run) => ({ id, group, unit: 'µs', less: true, run });
@@ -188,7 +224,13 @@ export const METRICS = [
   ...['up', 'down'].flatMap((way) => [1, 8].map((flows) => flow(way, flows))),
   flow('in', 1),
   trips('rr', 'rr', async (lab, options) => {
-    const { p50, p90, p99, max, n } = await tool(lab, options.secs + 10, 'rr', TARGET, ...text(ECHO, options.secs));
+    const { p50, p90, p99, max, n } = await tool(
+      lab,
+      options.secs + 10,
+      'rr',
+      TARGET,
+      ...text(ECHO, options.secs),
+    );
     return { value: p50, p90, p99, max, n };
   }),
   trips('rr_beside_1g', 'load', (lab, options) => loaded(lab, options, 1000)),
@@ -199,15 +241,62 @@ export const METRICS = [
     unit: 'conn/s',
     run: async (lab, options) => {
       const before = lab.cpu();
-      const result = await tool(lab, options.secs + 15, 'crr', TARGET, ...text(ECHO, ECHO_PORTS, options.secs, atOnce, 0));
-      return { value: result.rate, failed: result.failed, p50: result.p50, p99: result.p99, cpu: lab.cpu().peer - before.peer };
+      const result = await tool(
+        lab,
+        options.secs + 15,
+        'crr',
+        TARGET,
+        ...text(ECHO, ECHO_PORTS, options.secs, atOnce, 0),
+      );
+      return {
+        value: result.rate,
+        failed: result.failed,
+        p50: result.p50,
+        p99: result.p99,
+        cpu: lab.cpu().peer - before.peer,
+      };
     },
   })),
-  ...['up', 'down'].flatMap((way) => [udpMetric(way, 64, 0), udpMetric(way, 1400, 0), udpMetric(way, 1400, 20_000)]),
-  { id: 'dns', group: 'dns', unit: 'thousand/s', run: (lab, options) => dns(lab, options.secs), fits: (Peer) => !Peer.tcpOnly },
-  { id: 'rss_idle', group: 'rss', unit: 'MiB', less: true, fresh: true, run: async (lab) => ({ value: rss(lab) / 1024 }), fits: (Peer) => Peer.label !== 'veth' },
-  { id: 'rss_flow_1000', group: 'rss', unit: 'KiB a flow', less: true, fresh: true, run: (lab) => held(lab, 1000), fits: (Peer) => Peer.label !== 'veth' },
-  { id: 'rss_flow_10000', group: 'rss', unit: 'KiB a flow', less: true, fresh: true, slow: true, run: (lab) => held(lab, 9500), fits: (Peer) => Peer.role === 'ours' },
+  ...['up', 'down'].flatMap((way) => [
+    udpMetric(way, 64, 0),
+    udpMetric(way, 1400, 0),
+    udpMetric(way, 1400, 20_000),
+  ]),
+  {
+    id: 'dns',
+    group: 'dns',
+    unit: 'thousand/s',
+    run: (lab, options) => dns(lab, options.secs),
+    fits: (Peer) => !Peer.tcpOnly,
+  },
+  {
+    id: 'rss_idle',
+    group: 'rss',
+    unit: 'MiB',
+    less: true,
+    fresh: true,
+    run: async (lab) => ({ value: rss(lab) / 1024 }),
+    fits: (Peer) => Peer.label !== 'veth',
+  },
+  {
+    id: 'rss_flow_1000',
+    group: 'rss',
+    unit: 'KiB a flow',
+    less: true,
+    fresh: true,
+    run: (lab) => held(lab, 1000),
+    fits: (Peer) => Peer.label !== 'veth',
+  },
+  {
+    id: 'rss_flow_10000',
+    group: 'rss',
+    unit: 'KiB a flow',
+    less: true,
+    fresh: true,
+    slow: true,
+    run: (lab) => held(lab, 9500),
+    fits: (Peer) => Peer.role === 'ours',
+  },
   ...['up', 'down'].map((way) => ({
     id: `fair_${way}`,
     group: 'fair',
@@ -219,7 +308,16 @@ export const METRICS = [
     },
     fits: (Peer) => Peer.role === 'ours' || Peer.label === 'veth' || Peer.label === 'pasta',
   })),
-  { id: 'churn', group: 'churn', unit: 'descriptors left', less: true, fresh: true, slow: true, run: (lab) => churn(lab, 100_000), fits: (Peer) => Peer.role === 'ours' },
+  {
+    id: 'churn',
+    group: 'churn',
+    unit: 'descriptors left',
+    less: true,
+    fresh: true,
+    slow: true,
+    run: (lab) => churn(lab, 100_000),
+    fits: (Peer) => Peer.role === 'ours',
+  },
 ];
 
 /** The metrics that need a lab in a state of its own: see special.mjs. */

@@ -50,8 +50,13 @@ export function parseOptions(argv) {
     rivalsAsked: given.peers !== undefined,
     ours: choose(given.ours, names('ours'), '--ours'),
     floors: choose(given.floors, names('floor'), '--floors'),
-    metrics: given.metrics === undefined ? undefined : choose(given.metrics, [...GROUPS, ...METRICS.map((metric) => metric.id)], '--metrics'),
-    mtus: (given.mtu ?? (quick ? '1500,65520' : '1500,9000,65520')).split(',').map((mtu) => number(mtu, '--mtu', 576, 65520)),
+    metrics:
+      given.metrics === undefined
+        ? undefined
+        : choose(given.metrics, [...GROUPS, ...METRICS.map((metric) => metric.id)], '--metrics'),
+    mtus: (given.mtu ?? (quick ? '1500,65520' : '1500,9000,65520'))
+      .split(',')
+      .map((mtu) => number(mtu, '--mtu', 576, 65520)),
     reps: number(given.reps ?? (quick ? 1 : 5), '--reps', 1, 100),
     secs: number(given.secs ?? (quick ? 1 : 3), '--secs', 0.3, 600),
     json: given.json,
@@ -64,12 +69,14 @@ function choose(text, allowed, flag) {
   if (text === 'none') return [];
   const chosen = text.split(',').filter(Boolean);
   const unknown = chosen.find((name) => !allowed.includes(name));
-  if (unknown !== undefined) throw new BenchError(`${flag}: there is no "${unknown}"; there is ${allowed.join(', ')}`);
+  if (unknown !== undefined)
+    throw new BenchError(`${flag}: there is no "${unknown}"; there is ${allowed.join(', ')}`);
   return chosen;
 }
 
 function number(text, flag, least, most) {
   const value = Number(text);
-  if (!(value >= least && value <= most)) throw new BenchError(`${flag}: "${text}" is not a number from ${least} to ${most}`);
+  if (!(value >= least && value <= most))
+    throw new BenchError(`${flag}: "${text}" is not a number from ${least} to ${most}`);
   return value;
 }

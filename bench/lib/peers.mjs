@@ -37,7 +37,9 @@ export class Peer {
   /** What has to be installed before it can be measured; undefined: it can. */
   static missing() {
     const lacking = this.programs.find((program) => which(program) === undefined);
-    return lacking === undefined ? undefined : `${lacking} is missing: apt-get install ${this.package ?? lacking}`;
+    return lacking === undefined
+      ? undefined
+      : `${lacking} is missing: apt-get install ${this.package ?? lacking}`;
   }
 
   static version() {
@@ -98,7 +100,20 @@ class Veth extends Peer {
 
   async start() {
     const { lab } = this;
-    lab.ipHost('link', 'add', 'vh0', 'mtu', String(lab.mtu), 'type', 'veth', 'peer', 'name', 'tap0', 'netns', lab.guest);
+    lab.ipHost(
+      'link',
+      'add',
+      'vh0',
+      'mtu',
+      String(lab.mtu),
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'tap0',
+      'netns',
+      lab.guest,
+    );
     lab.ipHost('link', 'set', 'vh0', 'up');
     lab.ipHost('addr', 'add', `${this.gateway}/24`, 'dev', 'vh0');
     this.addressGuest();
@@ -158,8 +173,20 @@ class Pasta extends Peer {
 
   common() {
     const { lab } = this;
-    return ['-f', '-4', '-m', String(lab.mtu), '-a', this.guest, '-n', '24', '-g', this.gateway, '--dns-forward', this.dns]
-      .concat(['-t', `${TARGET}/${INBOUND}`, '-u', 'none', '--runas', '0']);
+    return [
+      '-f',
+      '-4',
+      '-m',
+      String(lab.mtu),
+      '-a',
+      this.guest,
+      '-n',
+      '24',
+      '-g',
+      this.gateway,
+      '--dns-forward',
+      this.dns,
+    ].concat(['-t', `${TARGET}/${INBOUND}`, '-u', 'none', '--runas', '0']);
   }
 
   launch() {
@@ -204,8 +231,13 @@ class Slirp4netns extends Peer {
     const { lab } = this;
     this.api = lab.file('slirp.api');
     return this.spawn(
-      ['slirp4netns', '--configure', `--mtu=${lab.mtu}`, '--netns-type=path', `--api-socket=${this.api}`]
-        .concat([Lab.path(lab.guest), 'tap0']),
+      [
+        'slirp4netns',
+        '--configure',
+        `--mtu=${lab.mtu}`,
+        '--netns-type=path',
+        `--api-socket=${this.api}`,
+      ].concat([Lab.path(lab.guest), 'tap0']),
     );
   }
 
@@ -272,7 +304,14 @@ class Netproxy extends Peer {
     const main = path.join(lab.tree, 'dist', 'cli', 'main.js');
     // The soft limit of descriptors is often 1,024; Node raises it by itself.
     const command = [...wrap, process.execPath, ...node, main, 'serve', ...link, '--mtu', String(lab.mtu)];
-    const more = ['--subnet', '192.168.127.0/24', '--publish', `${TARGET}:${INBOUND}:${INBOUND}`, '--log-level', 'warn'];
+    const more = [
+      '--subnet',
+      '192.168.127.0/24',
+      '--publish',
+      `${TARGET}:${INBOUND}:${INBOUND}`,
+      '--log-level',
+      'warn',
+    ];
     const env = { NETPROXY_NO_VSOCK: '1', ...this.env, ...options.env };
     return this.spawn([...command, ...more, '--ready-fd', '3'], { env, ready: true });
   }
@@ -314,13 +353,23 @@ class NetproxyNoAddon extends NetproxyStream {
   env = { NETPROXY_NO_ADDON: '1' };
 }
 
-const ALL = [Veth, TapCopy, TapCopyOffload, Relay, RelayOffload, NetproxyTap, NetproxyStream, NetproxyNoAddon]
-  .concat([Pasta, Passt, Slirp4netns, Libslirp]);
+const ALL = [
+  Veth,
+  TapCopy,
+  TapCopyOffload,
+  Relay,
+  RelayOffload,
+  NetproxyTap,
+  NetproxyStream,
+  NetproxyNoAddon,
+].concat([Pasta, Passt, Slirp4netns, Libslirp]);
 
 /** Peers by name, in the order of tables. */
 export const PEERS = new Map(ALL.map((peer) => [peer.label, peer]));
 
 /** Why netproxy of this tree cannot be measured; undefined: it can. */
 export function missingBuild(tree) {
-  return fs.existsSync(path.join(tree, 'dist', 'cli', 'main.js')) ? undefined : `${tree}/dist/cli/main.js is missing: npm run build`;
+  return fs.existsSync(path.join(tree, 'dist', 'cli', 'main.js'))
+    ? undefined
+    : `${tree}/dist/cli/main.js is missing: npm run build`;
 }

@@ -4,9 +4,11 @@
  *
  * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the event loop. To see every turn, an
  * immediate reschedules itself, so the loop never sleeps; under full load it would hardly do so anyway. Mode `alloc` does
- * nothing between two signals, so that all that is allocated is netproxy's own.
+ * nothing between two signals, so that all that is allocated is netproxy's own. Modes `cpu` and `sites` start a profiler
+ * (of time; of allocations) with the first signal and write its profile to the file with the second.
  */
 import fs from 'node:fs';
+import { Session } from 'node:inspector';
 import { PerformanceObserver } from 'node:perf_hooks';
 import v8 from 'node:v8';
 
@@ -34,7 +36,12 @@ function atFraction(fraction) {
 function tell() {
   const line = { gcs, used: v8.getHeapStatistics().used_heap_size };
   if (mode === 'health') {
-    Object.assign(line, { gcMax: round(gcMax), turns, turnMax: round(turnMax), turnP99: round(atFraction(0.99)) });
+    Object.assign(line, {
+      gcMax: round(gcMax),
+      turns,
+      turnMax: round(turnMax),
+      turnP99: round(atFraction(0.99)),
+    });
     gcs = gcMax = turns = turnMax = 0;
     histogram.fill(0);
   }
@@ -44,7 +51,35 @@ function tell() {
 
 const round = (value) => Math.round(value * 1000) / 1000;
 
-if (file !== undefined) {
+/** Bytes between two samples of allocations, on average. */
+const SAMPLE_EVERY = 2048;
+const ALL_OBJECTS = { includeObjectsCollectedByMajorGC: true, includeObjectsCollectedByMinorGC: true };
+
+/** The profiler of a mode, as a function that is called by each signal. */
+function profiler() {
+  const session = new Session();
+  session.connect();
+  const [domain, start, stop, settings] =
+    mode === 'cpu'
+      ? ['Profiler', 'start', 'stop', {}]
+      : ['HeapProfiler', 'startSampling', 'stopSampling', { samplingInterval: SAMPLE_EVERY, ...ALL_OBJECTS }];
+  session.post(`${domain}.enable`);
+  if (mode === 'cpu') session.post('Profiler.setSamplingInterval', { interval: 500 });
+  let running = false;
+  return () => {
+    if (running) {
+      session.post(`${domain}.${stop}`, (_error, { profile }) => {
+        fs.writeFileSync(`${file}.new`, JSON.stringify(profile));
+        fs.renameSync(`${file}.new`, file);
+      });
+    } else session.post(`${domain}.${start}`, settings);
+    running = !running;
+  };
+}
+
+if (file !== undefined && (mode === 'cpu' || mode === 'sites')) {
+  process.on('SIGUSR2', profiler());
+} else if (file !== undefined) {
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) {
       gcs++;

@@ -34,7 +34,15 @@ async function probed(Peer, setup, mode, node, work) {
     env: { NETPROXY_BENCH_PROBE: file, NETPROXY_BENCH_PROBE_MODE: mode },
   };
   const lab = new Lab(Peer, { ...setup, peerOptions });
-  const read = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim().split('\n').filter(Boolean).map((line) => JSON.parse(line)) : []);
+  const read = () =>
+    fs.existsSync(file)
+      ? fs
+          .readFileSync(file, 'utf8')
+          .trim()
+          .split('\n')
+          .filter(Boolean)
+          .map((line) => JSON.parse(line))
+      : [];
   const mark = async () => {
     const had = read().length;
     process.kill(lab.peers[0].pid, 'SIGUSR2');
@@ -59,7 +67,14 @@ export function health(Peer, setup, way, options) {
     await mark();
     const load = await bulk(lab, way, 8, { ...options, secs: options.healthSecs, warm: 0.2 });
     const seen = await mark();
-    return { value: seen.turnMax, gcMax: seen.gcMax, gcs: seen.gcs, turnP99: seen.turnP99, turns: seen.turns, rate: load.value };
+    return {
+      value: seen.turnMax,
+      gcMax: seen.gcMax,
+      gcs: seen.gcs,
+      turnP99: seen.turnP99,
+      turns: seen.turns,
+      rate: load.value,
+    };
   });
 }
 

@@ -16,7 +16,8 @@ export function short(value) {
 export function markdown(head, rows) {
   const all = [head, ...rows];
   const widths = head.map((_, i) => Math.max(3, ...all.map((row) => [...String(row[i] ?? '')].length)));
-  const line = (row) => `| ${widths.map((width, i) => pad(String(row[i] ?? ''), width, i > 0)).join(' | ')} |`;
+  const line = (row) =>
+    `| ${widths.map((width, i) => pad(String(row[i] ?? ''), width, i > 0)).join(' | ')} |`;
   const rule = `|${widths.map((width, i) => (i === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
   return [line(head), rule, ...rows.map(line)].join('\n');
 }
@@ -41,16 +42,44 @@ const TITLES = {
 };
 
 const SECTIONS = [
-  ['TCP, Gbit/s (Gbit per CPU-second of the peer)', /^tcp_/, (s) => `${short(s.value)}${s.gbitPerCpu === undefined ? '' : ` (${short(s.gbitPerCpu)})`}`],
-  ['1-byte round trip, µs, p50 / p99', /^rr/, (s) => `${short(s.value)} / ${short(s.p99)}${s.load === undefined ? '' : ` at ${short(s.load)} Gbit/s`}`],
-  ['Connections a second', /^crr_/, (s) => `${short(s.value)}${s.failed ? ` (${short(s.failed)} failed)` : ''}`],
-  ['UDP, thousand datagrams a second received (loss); paced: offered 20,000/s', /^udp_/, (s) => `${short(s.value)} (${short(s.loss * 100)} %)`],
-  ['DNS, thousand queries a second (unanswered)', /^dns$/, (s) => `${short(s.value)} (${short(s.loss * 100)} %)`],
+  [
+    'TCP, Gbit/s (Gbit per CPU-second of the peer)',
+    /^tcp_/,
+    (s) => `${short(s.value)}${s.gbitPerCpu === undefined ? '' : ` (${short(s.gbitPerCpu)})`}`,
+  ],
+  [
+    '1-byte round trip, µs, p50 / p99',
+    /^rr/,
+    (s) => `${short(s.value)} / ${short(s.p99)}${s.load === undefined ? '' : ` at ${short(s.load)} Gbit/s`}`,
+  ],
+  [
+    'Connections a second',
+    /^crr_/,
+    (s) => `${short(s.value)}${s.failed ? ` (${short(s.failed)} failed)` : ''}`,
+  ],
+  [
+    'UDP, thousand datagrams a second received (loss); paced: offered 20,000/s',
+    /^udp_/,
+    (s) => `${short(s.value)} (${short(s.loss * 100)} %)`,
+  ],
+  [
+    'DNS, thousand queries a second (unanswered)',
+    /^dns$/,
+    (s) => `${short(s.value)} (${short(s.loss * 100)} %)`,
+  ],
   ['Memory (resident): MiB idle, KiB for each open flow', /^rss_/, (s) => short(s.value)],
   ['Start to the first DHCP offer, ms', /^start$/, (s) => short(s.value)],
   ['Fairness: Jain index of 1,000 flows', /^fair_/, (s) => `${short(s.value)} at ${short(s.rate)} Gbit/s`],
-  ['Left behind by 100,000 short flows: descriptors, MiB', /^churn$/, (s) => `${short(s.value)}, ${short(s.memory)} at ${short(s.rate)}/s`],
-  ['Under full load of 8 flows: longest turn, its p99, longest collection, ms', /^health_/, (s) => `${short(s.value)}, ${short(s.turnP99)}, ${short(s.gcMax)}`],
+  [
+    'Left behind by 100,000 short flows: descriptors, MiB',
+    /^churn$/,
+    (s) => `${short(s.value)}, ${short(s.memory)} at ${short(s.rate)}/s`,
+  ],
+  [
+    'Under full load of 8 flows: longest turn, its p99, longest collection, ms',
+    /^health_/,
+    (s) => `${short(s.value)}, ${short(s.turnP99)}, ${short(s.gcMax)}`,
+  ],
   ['JavaScript heap allocated per 1,000 frames, bytes', /^alloc_/, (s) => short(s.value)],
 ];
 
@@ -72,7 +101,9 @@ export function tables(summary, peers) {
         }),
       ]);
       const several = title.startsWith('TCP') ? `${title}, MTU ${mtu}` : title;
-      parts.push(`### ${several}\n\n${markdown(['', ...columns.map((row) => TITLES[row.metric] ?? row.metric)], body)}`);
+      parts.push(
+        `### ${several}\n\n${markdown(['', ...columns.map((row) => TITLES[row.metric] ?? row.metric)], body)}`,
+      );
     }
   }
   return parts.join('\n\n');

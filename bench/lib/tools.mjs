@@ -33,9 +33,16 @@ export function which(name) {
 /** Runs a short command; its output. Throws BenchError with what it said. */
 export function sh(...argv) {
   try {
-    return execFileSync(argv[0], argv.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 });
+    return execFileSync(argv[0], argv.slice(1), {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 30_000,
+    });
   } catch (error) {
-    const why = String(error.stderr || error.message).trim().split('\n').at(-1);
+    const why = String(error.stderr || error.message)
+      .trim()
+      .split('\n')
+      .at(-1);
     throw new BenchError(`${argv.join(' ')}: ${why}`);
   }
 }
@@ -53,8 +60,18 @@ export function buildTools() {
     for (const file of [...sources, ...headers]) hash.update(fs.readFileSync(path.join(folder, file)));
     const file = path.join(cache, `${name}-${hash.digest('hex').slice(0, 12)}`);
     if (!fs.existsSync(file)) {
-      for (const old of fs.readdirSync(cache)) if (old.startsWith(`${name}-`)) fs.rmSync(path.join(cache, old));
-      sh('gcc', '-O2', '-Wall', '-Wextra', '-pthread', '-o', `${file}.new`, ...sources.map((source) => path.join(folder, source)));
+      for (const old of fs.readdirSync(cache))
+        if (old.startsWith(`${name}-`)) fs.rmSync(path.join(cache, old));
+      sh(
+        'gcc',
+        '-O2',
+        '-Wall',
+        '-Wextra',
+        '-pthread',
+        '-o',
+        `${file}.new`,
+        ...sources.map((source) => path.join(folder, source)),
+      );
       fs.renameSync(`${file}.new`, file);
     }
     built[name] = file;
@@ -83,9 +100,13 @@ export class Child {
     });
     Child.live.add(this);
     this.process.stdout.setEncoding('utf8').on('data', (text) => this.take(text));
-    this.process.stderr.setEncoding('utf8').on('data', (text) => (this.complaints = (this.complaints + text).slice(-4000)));
+    this.process.stderr
+      .setEncoding('utf8')
+      .on('data', (text) => (this.complaints = (this.complaints + text).slice(-4000)));
     if (ready) {
-      this.readyLine = new Promise((resolve) => this.process.stdio[3].setEncoding('utf8').once('data', resolve).once('close', resolve));
+      this.readyLine = new Promise((resolve) =>
+        this.process.stdio[3].setEncoding('utf8').once('data', resolve).once('close', resolve),
+      );
     }
     this.ended = new Promise((resolve) => {
       this.process.on('error', (error) => {
@@ -165,7 +186,10 @@ const TICKS = 100;
 /** utime + stime of a process, seconds; 0 when it is gone. */
 export function cpuSeconds(pid) {
   try {
-    const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const fields = fs
+      .readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) / TICKS;
   } catch {
     return 0;
@@ -175,7 +199,9 @@ export function cpuSeconds(pid) {
 /** VmRSS (or another line of /proc/PID/status), KiB. */
 export function memoryKiB(pid, line = 'VmRSS') {
   try {
-    return Number(new RegExp(`^${line}:\\s+(\\d+)`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+    return Number(
+      new RegExp(`^${line}:\\s+(\\d+)`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0,
+    );
   } catch {
     return 0;
   }
