@@ -29,7 +29,6 @@ const CODES: Readonly<Record<NetproxyErrorCode, number>> = {
   ERR_NETPROXY_LINK: EXIT.failure,
   ERR_NETPROXY_PROTOCOL: EXIT.failure,
   ERR_NETPROXY_DIAL: EXIT.failure,
-  ERR_NETPROXY_LIMIT: EXIT.failure,
   ERR_NETPROXY_STATE: EXIT.failure,
 };
 

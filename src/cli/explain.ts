@@ -82,6 +82,7 @@ function outcome({ verdict }: Explanation): string {
       return {
         reset: 'refused, like a closed port',
         prohibited: 'denied, the guest is told so',
+        unreachable: 'denied, as an address that nobody has',
         silent: 'denied without an answer',
       }[verdict.how];
   }

@@ -55,7 +55,7 @@ describe('explainTrouble', () => {
     [{}, 'unshare net', 'EPERM', 'unshare net failed (EPERM)', 'CAP_SYS_ADMIN'],
     [{}, 'bind resolv.conf', 'ENOENT', 'bind resolv.conf failed (ENOENT)', 'netproxy doctor'],
   ])('%j, %s, %s', (files, step, errno, why, remedy) => {
-    const trouble = explainTrouble(step, errno, facts(files as Record<string, string>));
+    const trouble = explainTrouble(step, errno, facts(files));
     expect(trouble.why).toContain(why);
     expect(trouble.remedy).toContain(remedy);
   });

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetproxyError } from '../core/index.js';
-import { netproxy } from './cli.testutil.js';
+import { FakeTerminal, netproxy } from './cli.testutil.js';
 import { EXIT, exitCodeOf, formatError } from './exit.js';
+import { commandLogger } from './logger.js';
 
 describe('netproxy', () => {
   it('--version', async () => {
@@ -175,6 +176,17 @@ describe('explain', () => {
     const { code, err } = await netproxy('explain', ...args);
     expect(code).toBe(2);
     expect(err).toContain(words);
+  });
+});
+
+describe('logs', () => {
+  it('go to standard error, with the name of the network', () => {
+    const terminal = new FakeTerminal();
+    const logger = commandLogger({ version: 1, name: 'lab', log: { format: 'json' } }, terminal, 'warn');
+    logger.info('not this');
+    logger.warn('this');
+    expect(JSON.parse(terminal.stderr)).toMatchObject({ level: 'warn', message: 'this', network: 'lab' });
+    expect(terminal.stdout).toBe('');
   });
 });
 

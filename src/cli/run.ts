@@ -8,9 +8,9 @@ import { NetproxyError, parseCidr, parseIpv4 } from '../core/index.js';
 import { type Config, networkConfig } from '../config/index.js';
 import { type Network, createNetwork } from '../index.js';
 import { CHILD_SIGNALED, type Poller, errnoName } from '../native/index.js';
-import { createLogger } from '../observe/index.js';
 import { EXIT, usageError } from './exit.js';
 import { type HostFacts, hostFacts } from './host-facts.js';
+import { commandLogger } from './logger.js';
 import { installMiddleware } from './middleware.js';
 import { explainTrouble } from './namespace-trouble.js';
 import type { Terminal } from './terminal.js';
@@ -51,14 +51,7 @@ export async function run(
   terminal: Terminal,
 ): Promise<number> {
   const config = runConfig(given);
-  const logger = createLogger({
-    level: config.log?.level ?? 'warn',
-    format: config.log?.format ?? 'text',
-    color: terminal.color.err,
-    write: (line) => {
-      terminal.err(line);
-    },
-  });
+  const logger = commandLogger(config, terminal, 'warn');
   const network = createNetwork(networkConfig(config), { logger });
   try {
     const middleware = await installMiddleware(network, config, logger);

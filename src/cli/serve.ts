@@ -4,11 +4,11 @@ import { NetproxyError } from '../core/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
 import { type Network, createNetwork } from '../index.js';
 import type { LinkListener } from '../link/index.js';
-import { createLogger } from '../observe/index.js';
 import { createControl } from './control.js';
 import { printEvents } from './events.js';
 import { EXIT, formatError, usageError } from './exit.js';
 import { Lifecycle } from './lifecycle.js';
+import { commandLogger } from './logger.js';
 import { installMiddleware } from './middleware.js';
 import { writePidFile } from './pid-file.js';
 import { readiness, tellReady } from './ready.js';
@@ -23,14 +23,7 @@ type Undo = () => void | Promise<void>;
 /** Runs until it is told to end; returns the exit code. Rejects when it cannot begin; then nothing is left behind. */
 export async function serve(config: Config, terminal: Terminal): Promise<number> {
   checkServe(config);
-  const logger = createLogger({
-    level: config.log?.level ?? 'info',
-    format: config.log?.format ?? 'text',
-    color: terminal.color.err,
-    write: (line) => {
-      terminal.err(line);
-    },
-  });
+  const logger = commandLogger(config, terminal, 'info');
   const life = new Lifecycle();
   // In the order in which they are undone.
   const undo: Undo[] = [];
