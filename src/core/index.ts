@@ -6,6 +6,7 @@ export * from './hash.js';
 export * from './timers.js';
 export * from './errors.js';
 export * from './logger.js';
+export * from './budget.js';
 export * from './memory.js';
 export * from './slices.js';
 export * from './ring.js';

@@ -1,29 +1,39 @@
 /**
  * The send ring of a TCP connection: host bytes are read straight into it, segments and retransmissions are
- * gathered from it, acknowledged bytes leave it. Positions are absolute stream offsets (doubles, exact up to
- * 2^53), so nothing here knows sequence numbers.
+ * gathered from it, acknowledged bytes leave it. Positions count the bytes of the stream modulo 2^32, as signed 32-bit
+ * integers; the ring's sizes are powers of two, so that a position finds its place by a mask.
+ *
+ * It grows as bytes wait in it, gives all memory back when it is idle, and takes no more than its budget allows: beyond
+ * FLOOR bytes, which every stream may have whatever the budget says.
  */
+import type { Budget } from './budget.js';
 import type { Memory, Region } from './memory.js';
 
 const EMPTY = new Uint8Array(0);
 const NO_REGION: Region = { id: 0, bytes: EMPTY, view: new DataView(EMPTY.buffer) };
 
-/** An idle ring may keep this much, bytes. */
-const KEPT = 16 * 1024;
+/** The first size of a ring, and what a budget never refuses, bytes. */
+const FLOOR = 16 * 1024;
 
 export class SendRing {
   private readonly memory: Memory;
   private readonly limit: number;
+  private readonly budget: Budget | undefined;
   private held: Region = NO_REGION;
-  /** Stream offset of the oldest byte kept (acknowledged up to here). */
+  private mask = 0;
+  /** What it may take now; see `allow`. */
+  private most: number;
+  /** Position of the oldest byte kept (acknowledged up to here). */
   start = 0;
-  /** Stream offset behind the newest byte. */
+  /** Position behind the newest byte. */
   end = 0;
 
   /** `limit`: the most it may grow to, bytes, a power of two. Nothing is allocated before the first write. */
-  constructor(memory: Memory, limit: number) {
+  constructor(memory: Memory, limit: number, budget?: Budget) {
     this.memory = memory;
     this.limit = limit;
+    this.most = limit;
+    this.budget = budget;
   }
 
   get region(): Region {
@@ -32,43 +42,54 @@ export class SendRing {
 
   /** Bytes kept. */
   get bytes(): number {
-    return this.end - this.start;
+    return (this.end - this.start) | 0;
   }
 
   /** Bytes that could be taken now, growth included. */
   get room(): number {
-    return this.limit - this.bytes;
+    const most = this.budget?.full === true ? Math.min(this.most, Math.max(this.size, FLOOR)) : this.most;
+    return Math.max(most - this.bytes, 0);
+  }
+
+  /** Memory held, bytes. */
+  get size(): number {
+    return this.held.bytes.length;
+  }
+
+  /** How many bytes it may hold from now on, at most its limit; what is there already stays. */
+  allow(bytes: number): void {
+    this.most = Math.min(bytes, this.limit);
   }
 
   /** Makes sure that at least `min(n, room)` bytes can be written without another growth. n: bytes. */
   reserve(n: number): void {
     const need = this.bytes + Math.min(n, this.room);
-    let size = this.held.bytes.length;
+    let { size } = this;
     if (size >= need) return;
-    if (size === 0) size = 16 * 1024;
+    if (size === 0) size = FLOOR;
     while (size < need) size *= 2;
     this.resize(Math.min(size, this.limit));
   }
 
   /** Region offset where the next byte goes. */
   get writeOffset(): number {
-    return this.offset(this.end);
+    return this.end & this.mask;
   }
 
   /** Bytes that fit behind `writeOffset` without wrapping, in memory that is there. */
   get writeContiguous(): number {
-    const size = this.held.bytes.length;
-    return Math.min(size - this.bytes, size - this.offset(this.end));
+    const { size } = this;
+    return Math.min(size - this.bytes, size - (this.end & this.mask));
   }
 
-  /** Bytes that fit in memory that is there. */
+  /** Bytes that may be written into memory that is there. */
   get writeRoom(): number {
-    return this.held.bytes.length - this.bytes;
+    return Math.min(this.size - this.bytes, this.room);
   }
 
   /** Counts `n` bytes that were written at `writeOffset` (and wrapped to offset 0). */
   wrote(n: number): void {
-    this.end += n;
+    this.end = (this.end + n) | 0;
   }
 
   /** Copies bytes in; returns how many fitted. */
@@ -78,29 +99,28 @@ export class SendRing {
     const first = Math.min(n, this.writeContiguous);
     this.held.bytes.set(bytes.subarray(0, first), this.writeOffset);
     if (n > first) this.held.bytes.set(bytes.subarray(first, n), 0);
-    this.end += n;
+    this.wrote(n);
     return n;
   }
 
-  /** Region offset of a stream offset between `start` and `end`. */
+  /** Region offset of a position between `start` and `end`. */
   offset(at: number): number {
-    const size = this.held.bytes.length;
-    return size === 0 ? 0 : at % size;
+    return at & this.mask;
   }
 
-  /** Bytes from a stream offset up to the wrap. */
+  /** Bytes from a position up to the wrap. */
   contiguous(at: number): number {
-    return this.held.bytes.length - this.offset(at);
+    return this.size - (at & this.mask);
   }
 
-  /** Forgets everything before the stream offset `to`. The memory stays: a busy stream empties its ring all the time. */
-  release(to: number): void {
-    this.start = to;
+  /** Forgets `n` bytes at the start. The memory stays: a busy stream empties its ring all the time. */
+  release(n: number): void {
+    this.start = (this.start + n) | 0;
   }
 
-  /** True when the ring is empty and its memory worth giving back. */
+  /** True when the ring is empty and has memory to give back. */
   get slack(): boolean {
-    return this.start === this.end && this.held.bytes.length > KEPT;
+    return this.start === this.end && this.held !== NO_REGION;
   }
 
   /** Gives all memory back. */
@@ -112,16 +132,20 @@ export class SendRing {
   private resize(size: number): void {
     const old = this.held;
     const next = size === 0 ? NO_REGION : this.memory.allocate(size);
-    // Bytes keep their stream offsets; their place in the new region is offset modulo its size.
+    // Bytes keep their positions; their place in the new region is the position modulo its size.
     let at = this.start;
-    while (at < this.end) {
-      const from = at % old.bytes.length;
-      const to = at % size;
-      const n = Math.min(this.end - at, old.bytes.length - from, size - to);
+    let left = this.bytes;
+    while (left > 0) {
+      const from = at & this.mask;
+      const to = at & (size - 1);
+      const n = Math.min(left, old.bytes.length - from, size - to);
       next.bytes.set(old.bytes.subarray(from, from + n), to);
-      at += n;
+      at = (at + n) | 0;
+      left -= n;
     }
     this.held = next;
+    this.mask = Math.max(size - 1, 0);
+    this.budget?.add(size - old.bytes.length);
     if (old !== NO_REGION) this.memory.free(old);
   }
 }

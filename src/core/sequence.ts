@@ -2,15 +2,18 @@
 
 declare const seqBrand: unique symbol;
 
-/** A TCP sequence number, 0 to 2^32 - 1. */
+/**
+ * A TCP sequence number, as a signed 32-bit integer: -2^31 to 2^31 - 1, so that V8 never puts one on the heap. Writing it
+ * with `setUint32` gives the number of the wire.
+ */
 export type Seq = number & { readonly [seqBrand]: true };
 
 export function seq(value: number): Seq {
-  return (value >>> 0) as Seq;
+  return (value | 0) as Seq;
 }
 
 export function seqAdd(a: Seq, n: number): Seq {
-  return ((a + n) >>> 0) as Seq;
+  return ((a + n) | 0) as Seq;
 }
 
 /** Signed distance a - b, -2^31 to 2^31 - 1. */

@@ -153,7 +153,7 @@ describe.each(makers)('host sockets of %s', (name, maybe, pool) => {
     let total = 0;
     for (let i = 0; i < 400 && !owner.log.includes('ended'); i++) {
       total += owner.ring.bytes;
-      owner.ring.release(owner.ring.end);
+      owner.ring.release(owner.ring.bytes);
       owner.stream.receive(owner.ring);
       await soon(2);
     }

@@ -5,6 +5,7 @@ import {
   type HashKey,
   type Ipv4,
   type Millis,
+  type Seq,
   fold,
   hash4,
   hashKey,
@@ -130,8 +131,8 @@ export class TcpDemux {
     segment.header = at;
     segment.data = at + headerLength;
     segment.length = length - headerLength;
-    segment.seq = seq(view.getUint32(at + 4));
-    segment.ack = seq(view.getUint32(at + 8));
+    segment.seq = view.getInt32(at + 4) as Seq;
+    segment.ack = view.getInt32(at + 8) as Seq;
     segment.flags = offsetFlags & 0xff;
     segment.window = view.getUint16(at + 14);
     segment.ecn = ecn;

@@ -58,7 +58,8 @@ function advance(snd: Sender, ack: Seq, bytes: number, echoAge: Millis, now: Mil
   const fin = snd.finSent && ack === snd.nxt ? 1 : 0;
   const data = bytes - fin;
   snd.una = ack;
-  ring.release(ring.start + data);
+  ring.release(data);
+  snd.acked += data;
   if (snd.timing && !seqLt(ack, snd.timedSeq)) {
     snd.timing = false;
     rtt.sample(now - snd.timedAt);

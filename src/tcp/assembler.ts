@@ -84,7 +84,7 @@ export class Assembler {
 
   /** Keeps what is new of the `length` bytes at `offset` whose first is `start`; returns how many bytes that were. */
   add(start: Seq, block: Block, offset: number, length: number): number {
-    const end = (start + length) >>> 0;
+    const end = (start + length) | 0;
     let before = this.tail;
     while (before !== undefined && seqGt(before.start, start)) before = before.previous;
     let at = start;
@@ -185,7 +185,7 @@ export class Assembler {
     offset: number,
     n: number,
   ): Range | undefined {
-    const end = ((at + n) >>> 0) as Seq;
+    const end = ((at + n) | 0) as Seq;
     const joinsBefore = before !== undefined && before.end === at;
     const joinsAfter = after !== undefined && after.start === end;
     if (!joinsBefore && !joinsAfter && this.ranges >= MAX_RANGES) return undefined;

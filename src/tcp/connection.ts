@@ -94,6 +94,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
       settings.iss,
       settings.gsoMax ?? 0,
       this.counters,
+      settings.budget,
     );
     this.rcv = new Receiver(settings.pool, settings.receiveWindow ?? MIB, settings.mss);
     this.received = this.rcv.queue;

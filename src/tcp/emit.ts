@@ -7,9 +7,9 @@ import { emitOptions, MAX_OPTIONS, writeTimestamps } from './wire/options.js';
 /** RFC 5961 section 7, per connection: at most this many challenge ACKs a second. */
 export const CHALLENGES_PER_SECOND = 10;
 
-/** TSval of a segment that leaves now (RFC 7323 section 4.2): milliseconds. */
+/** TSval of a segment that leaves now (RFC 7323 section 4.2): milliseconds, as a signed 32-bit integer. */
 export function tsNow(settings: TcpSettings, now: Millis): number {
-  return (Math.floor(now) + (settings.timestampOffset ?? 0)) >>> 0;
+  return (Math.floor(now) + (settings.timestampOffset ?? 0)) | 0;
 }
 
 export class Emitter {

@@ -51,7 +51,7 @@ export function connectionInfo(c: TcpConnection): TcpInfo {
     sack: c.sack,
     retransmits: snd.retransmits,
     bytesIn: rcv.total,
-    bytesOut: snd.ring.start,
+    bytesOut: snd.acked,
     receiveQueue: rcv.queue.bytes,
     sendQueue: snd.ring.bytes,
     outOfOrder: rcv.assembler.bytes,

@@ -44,9 +44,9 @@ export function predicted(c: TcpConnection, segment: SegmentIn, now: Millis): bo
     if (size !== MIN_HEADER + TIMESTAMPS_LENGTH) return false;
     const { view } = segment.block.region;
     if (view.getUint32(header + MIN_HEADER) !== TIMESTAMPS_WORD) return false;
-    tsval = view.getUint32(header + MIN_HEADER + 4);
+    tsval = view.getInt32(header + MIN_HEADER + 4);
     if (((tsval - rcv.tsRecent) | 0) < 0) return false;
-    options.tsecr = view.getUint32(header + MIN_HEADER + 8);
+    options.tsecr = view.getInt32(header + MIN_HEADER + 8);
   } else if (size !== MIN_HEADER) return false;
   const acked = seqDiff(segment.ack, snd.una);
   if (acked < 0 || acked > snd.flight) return false;

@@ -87,16 +87,16 @@ export class Receiver {
   /** The peer's SYN came, to be answered with `synWindow`. */
   start(irs: Seq, now: Millis): void {
     this.irs = irs;
-    this.nxt = ((irs + 1) >>> 0) as Seq;
+    this.nxt = ((irs + 1) | 0) as Seq;
     this.lastAck = this.nxt;
-    this.edge = ((this.nxt + this.synPromise) >>> 0) as Seq;
+    this.edge = ((this.nxt + this.synPromise) | 0) as Seq;
     this.tsRecentAt = now;
   }
 
   /** A SYN-ACK leaves: returns its window field. */
   promise(): number {
     const window = this.synWindow();
-    const edge = ((this.nxt + window) >>> 0) as Seq;
+    const edge = ((this.nxt + window) | 0) as Seq;
     if (seqGt(edge, this.edge)) this.edge = edge;
     return window;
   }
@@ -130,7 +130,7 @@ export class Receiver {
     // Rounding down would move the edge back a little, rounding up forward; up, but not without bound.
     if ((left & (unit - 1)) !== 0 && this.queue.bytes + left <= this.cap + (this.cap >> 4)) field++;
     if (field > 65535) field = 65535;
-    const edge = ((this.nxt + field * unit) >>> 0) as Seq;
+    const edge = ((this.nxt + field * unit) | 0) as Seq;
     if (seqGt(edge, this.edge)) this.edge = edge;
     return field;
   }
@@ -149,7 +149,7 @@ export class Receiver {
     const { nxt, window } = this;
     if (length === 0) return window === 0 ? at === nxt : seqGe(at, nxt) && seqLt(at, this.edge);
     if (window === 0) return false;
-    const last = ((at + length - 1) >>> 0) as Seq;
+    const last = ((at + length - 1) | 0) as Seq;
     return (seqGe(at, nxt) && seqLt(at, this.edge)) || (seqGe(last, nxt) && seqLt(last, this.edge));
   }
 
@@ -177,7 +177,7 @@ export class Receiver {
     this.quick = QUICK_ACKS;
     const kept = this.assembler.add(at, block, offset, length);
     if (kept === 0) {
-      const end = ((at + length) >>> 0) as Seq;
+      const end = ((at + length) | 0) as Seq;
       if (this.assembler.has(at, end)) this.duplicate(at, end);
     }
     return kept;
@@ -226,7 +226,7 @@ export class Receiver {
   }
 
   private advance(n: number): void {
-    this.nxt = ((this.nxt + n) >>> 0) as Seq;
+    this.nxt = ((this.nxt + n) | 0) as Seq;
     this.total += n;
   }
 }

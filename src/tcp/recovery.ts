@@ -32,7 +32,7 @@ export class Recovery {
   start(una: Seq, mss: number, sack: boolean): void {
     this.mss = mss;
     this.sack = sack;
-    this.recover = ((una - 1) >>> 0) as Seq;
+    this.recover = ((una - 1) | 0) as Seq;
     this.rxt = una;
     this.lost = una;
   }
@@ -103,7 +103,7 @@ export class Recovery {
   /** During fast recovery: at least the first segment is lost, and what SACK says. */
   markLost(una: Seq, nxt: Seq): void {
     if (this.mode !== FAST) return;
-    const first = ((una + Math.min(this.mss, seqDiff(nxt, una))) >>> 0) as Seq;
+    const first = ((una + Math.min(this.mss, seqDiff(nxt, una))) | 0) as Seq;
     this.lost = seqMax(this.lost, this.sack ? this.board.nextStart(una, first) : first);
     if (this.sack) this.lost = seqMax(this.lost, this.board.lostBelow(this.mss, this.lost));
   }
@@ -150,6 +150,6 @@ export class Recovery {
     this.rxt = una;
     this.lost = una;
     // Not left behind by 2^31.
-    if (seqLt(this.recover, una)) this.recover = ((una - 1) >>> 0) as Seq;
+    if (seqLt(this.recover, una)) this.recover = ((una - 1) | 0) as Seq;
   }
 }

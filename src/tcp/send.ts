@@ -1,8 +1,8 @@
 /**
  * The sending half: SND.UNA, SND.NXT, the peer's window, and the loop that turns the ring into segments. Sequence
- * numbers wrap at 2^32, stream offsets never do: byte `ring.start` is SND.UNA once our SYN is acknowledged.
+ * numbers and the ring's positions both count modulo 2^32: position `ring.start` is SND.UNA once our SYN is acknowledged.
  */
-import { seqDiff, seqGt, SendRing, type Memory, type Millis, type Seq } from '../core/index.js';
+import { seqDiff, seqGt, SendRing, type Budget, type Memory, type Millis, type Seq } from '../core/index.js';
 import type { CongestionController } from './congestion/controller.js';
 import { NewReno } from './congestion/newreno.js';
 import type { TcpCounters } from './counters.js';
@@ -60,9 +60,18 @@ export class Sender {
   private lastSentAt: Millis = 0;
   /** Segments sent again on this connection. */
   retransmits = 0;
+  /** Payload bytes that were acknowledged. */
+  acked = 0;
 
-  constructor(memory: Memory, buffer: number, iss: Seq, gsoMax: number, counters: TcpCounters) {
-    this.ring = new SendRing(memory, buffer);
+  constructor(
+    memory: Memory,
+    buffer: number,
+    iss: Seq,
+    gsoMax: number,
+    counters: TcpCounters,
+    budget: Budget | undefined,
+  ) {
+    this.ring = new SendRing(memory, buffer, budget);
     this.iss = iss;
     this.una = iss;
     this.nxt = iss;
@@ -85,7 +94,7 @@ export class Sender {
 
   /** The highest acknowledgment that makes sense. */
   get max(): Seq {
-    return this.probed ? (((this.nxt + 1) >>> 0) as Seq) : this.nxt;
+    return this.probed ? (((this.nxt + 1) | 0) as Seq) : this.nxt;
   }
 
   /** Bytes in the ring that were never sent. */
@@ -149,13 +158,13 @@ export class Sender {
 
   private sendNew(sink: SegmentSink, n: number, mss: number, now: Millis): void {
     const at = this.nxt;
-    const offset = this.ring.start + this.flight;
+    const offset = (this.ring.start + this.flight) | 0;
     let flags = ACK;
-    if (offset + n === this.ring.end) {
+    if (((offset + n) | 0) === this.ring.end) {
       flags |= PSH;
       if (this.finWanted && this.flight + n < this.wnd) flags |= FIN;
     }
-    this.nxt = ((at + n + (flags & FIN)) >>> 0) as Seq;
+    this.nxt = ((at + n + (flags & FIN)) | 0) as Seq;
     if ((flags & FIN) !== 0) this.finSent = true;
     this.probed = false;
     this.counters.bytesOut += n;
@@ -170,7 +179,7 @@ export class Sender {
 
   private sendFin(sink: SegmentSink, now: Millis): void {
     const at = this.nxt;
-    this.nxt = ((at + 1) >>> 0) as Seq;
+    this.nxt = ((at + 1) | 0) as Seq;
     this.finSent = true;
     this.probed = false;
     this.sent(now);
@@ -192,16 +201,16 @@ export class Sender {
     const { recovery, ring } = this;
     const at = recovery.rxt;
     const stop = recovery.board.nextStart(at, recovery.lost);
-    const offset = ring.start + seqDiff(at, this.una);
-    const n = Math.max(Math.min(mss, seqDiff(stop, at), ring.end - offset), 0);
+    const offset = (ring.start + seqDiff(at, this.una)) | 0;
+    const n = Math.max(Math.min(mss, seqDiff(stop, at), (ring.end - offset) | 0), 0);
     let flags = ACK;
-    if (offset + n === ring.end) {
+    if (((offset + n) | 0) === ring.end) {
       if (n > 0) flags |= PSH;
       if (this.finSent) flags |= FIN;
     }
     const covered = n + (flags & FIN);
     if (covered === 0) return 0;
-    recovery.rxt = ((at + covered) >>> 0) as Seq;
+    recovery.rxt = ((at + covered) | 0) as Seq;
     recovery.urgent = false;
     // Karn's algorithm: what is sent twice is not timed.
     this.timing = false;
@@ -259,7 +268,7 @@ export class Sender {
       return;
     }
     this.probed = true;
-    sink.emit(ACK, this.nxt, this.ring.start + this.flight, 1, 0, now);
+    sink.emit(ACK, this.nxt, (this.ring.start + this.flight) | 0, 1, 0, now);
   }
 
   /** The retransmission timer expired (RFC 6298 sections 5.4 to 5.6): the caller outputs next. */

@@ -2,7 +2,7 @@
  * The contract between TCP and the stack that carries it. TCP knows sequence numbers, windows and time; it does not
  * know addresses, Ethernet, sockets or clocks. The stack hands it segments and `now`, it hands back segments to send.
  */
-import type { Block, BlockPool, Memory, Millis, Seq } from '../core/index.js';
+import type { Block, BlockPool, Budget, Memory, Millis, Seq } from '../core/index.js';
 import type { TcpCounters } from './counters.js';
 
 /** TCP header flags (RFC 9293 section 3.1). */
@@ -50,7 +50,7 @@ export interface SegmentIn {
 
 /**
  * A segment to send; TCP fills one and reuses it. Payload is `payloadLength` bytes of the connection's send ring from
- * the stream offset `payloadOffset`; the stack finds the pieces (`ring.offset`, `ring.contiguous`).
+ * the position `payloadOffset`; the stack finds the pieces (`ring.offset`, `ring.contiguous`).
  */
 export interface SegmentOut {
   seq: Seq;
@@ -120,6 +120,8 @@ export interface TcpSettings {
   readonly timeWait?: Millis;
   /** Initial value and bias of the timestamp clock (RFC 7323 section 5.4). */
   readonly timestampOffset?: number;
+  /** What the connection's buffers are counted in, and what holds them back when it is full. Absent: no bound but their own. */
+  readonly budget?: Budget;
   /** Counted into; a connection without gets its own. */
   readonly counters?: TcpCounters;
   /** Options that are neither offered nor accepted when false. Default true. */

@@ -43,8 +43,8 @@ export function readSegment(
   segment.header = at;
   segment.data = at + header;
   segment.length = length - header;
-  segment.seq = view.getUint32(at + SEQUENCE) as Seq;
-  segment.ack = view.getUint32(at + ACKNOWLEDGMENT) as Seq;
+  segment.seq = view.getInt32(at + SEQUENCE) as Seq;
+  segment.ack = view.getInt32(at + ACKNOWLEDGMENT) as Seq;
   segment.flags = view.getUint8(at + FLAGS);
   segment.window = view.getUint16(at + WINDOW);
   segment.ecn = ecn;

@@ -31,12 +31,12 @@ export class OptionsIn {
   scale = -1;
   sackPermitted = false;
   timestamps = false;
-  /** TSval and TSecr, unsigned 32 bits. */
+  /** TSval and TSecr, as signed 32-bit integers. */
   tsval = 0;
   tsecr = 0;
   sackCount = 0;
   /** Left and right edges in turn. */
-  readonly sack = new Uint32Array(2 * MAX_SACK_BLOCKS);
+  readonly sack = new Int32Array(2 * MAX_SACK_BLOCKS);
 
   clear(): void {
     this.mss = 0;
@@ -68,11 +68,11 @@ export class OptionsIn {
   private take(view: DataView, kind: number, at: number, length: number): void {
     if (kind === OPTION_TIMESTAMPS && length === 10) {
       this.timestamps = true;
-      this.tsval = view.getUint32(at + 2);
-      this.tsecr = view.getUint32(at + 6);
+      this.tsval = view.getInt32(at + 2);
+      this.tsecr = view.getInt32(at + 6);
     } else if (kind === OPTION_SACK && length >= 10 && (length - 2) % 8 === 0) {
       this.sackCount = Math.min((length - 2) >> 3, MAX_SACK_BLOCKS);
-      for (let i = 0; i < this.sackCount * 2; i++) this.sack[i] = view.getUint32(at + 2 + i * 4);
+      for (let i = 0; i < this.sackCount * 2; i++) this.sack[i] = view.getInt32(at + 2 + i * 4);
     } else if (kind === OPTION_MSS && length === 4) {
       this.mss = view.getUint16(at + 2);
     } else if (kind === OPTION_SCALE && length === 3) {
@@ -121,7 +121,7 @@ export function parseOptions(view: DataView, at: number, end: number): TcpOption
     ...(found.mss > 0 && { mss: found.mss }),
     ...(found.scale >= 0 && { scale: found.scale }),
     ...(found.sackPermitted && { sackPermitted: true }),
-    ...(found.timestamps && { timestamps: { value: found.tsval, echo: found.tsecr } }),
+    ...(found.timestamps && { timestamps: { value: found.tsval >>> 0, echo: found.tsecr >>> 0 } }),
     ...(sack.length > 0 && { sack }),
   };
 }
