@@ -1,7 +1,7 @@
 /**
  * Guests' connections to the world.
  *
- * Limits: MAX_DIALS_PER_GUEST pending dials and MAX_DIALS_PER_DESTINATION of them to one address and port: a SYN beyond
+ * Limits: a guest has MAX_DIALS_PER_GUEST pending dials, MAX_DIALS_PER_DESTINATION of them to one address and port: a SYN beyond
  * is dropped and counted, and the guest's own retransmission tries again. MAX_FLOWS_PER_GUEST connections; a SYN beyond
  * is refused. A dial ends after DIAL_TIMEOUT or when the guest gives up.
  */
@@ -147,12 +147,13 @@ export class OutboundTcp implements FlowOwner {
     }
     this.counters.denied++;
     if (verdict.kind !== 'deny' || verdict.how === 'reset') syn.reject();
-    else if (verdict.how === 'prohibited') syn.unreachable(UNREACHABLE_PROHIBITED);
+    else if (verdict.how !== 'silent')
+      syn.unreachable(verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_HOST);
   }
 
   private dial(syn: TcpSyn, ip: Ipv4, port: number): void {
     const { counters, limits } = this;
-    const destination = `${ip}:${port}`;
+    const destination = `${syn.port.id}/${ip}:${port}`;
     if (syn.port.endpoints.size >= Math.min(limits.flowsPerGuest, syn.port.maxFlows)) {
       counters.flowLimit++;
       syn.reject();

@@ -31,6 +31,14 @@ export const IDLE_STREAM: Millis = 180_000;
 export const MAX_PER_GUEST = 2048;
 export const MAX_MAPPINGS = 8192;
 
+/** How a refusal of the policy is told (RFC 1812 section 5.2.7.1). */
+const DENIED = {
+  reset: UNREACHABLE_PORT,
+  prohibited: UNREACHABLE_PROHIBITED,
+  unreachable: UNREACHABLE_HOST,
+  silent: undefined,
+} as const;
+
 export interface UdpLimits {
   readonly idleShort: Millis;
   readonly idleStream: Millis;
@@ -136,9 +144,8 @@ export class UdpNat {
     if (neighbour === undefined) return;
     if (verdict.kind !== 'dial') {
       this.counters.denied++;
-      if (verdict.kind === 'deny' && verdict.how === 'silent') return;
-      const code =
-        verdict.kind === 'deny' && verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_PORT;
+      const code = verdict.kind === 'deny' ? DENIED[verdict.how] : UNREACHABLE_PORT;
+      if (code === undefined) return;
       this.stack.icmpUnreachableUdp(
         neighbour,
         datagram.sourcePort,

@@ -2,7 +2,20 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Ipv4, type Link, NetproxyError, formatCidr, formatIpv4, parseIpv4 } from '../core/index.js';
+import {
+  type Ipv4,
+  type Link,
+  type Logger,
+  type Mac,
+  NetproxyError,
+  silentLogger,
+  formatCidr,
+  formatIpv4,
+  macHigh,
+  macLow,
+  parseIpv4,
+  parseMac,
+} from '../core/index.js';
 import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
 import type { TapOptions } from '../link/index.js';
 import type { Decision } from '../policy/index.js';
@@ -23,7 +36,7 @@ import type {
   Published,
   StreamHandler,
 } from './types.js';
-import { flowInfos, portInfos } from './views.js';
+import { flowInfos, portInfos, statsOf } from './views.js';
 
 /** How long `stop` waits for flows to end by themselves, ms. */
 export const STOP_DEADLINE = 250;
@@ -41,7 +54,9 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   constructor(config: NetworkConfig, deps: NetworkDeps) {
     super();
     this.config = config;
-    this.parts = assemble(config, deps, (event) => this.emit('lease', event));
+    this.parts = assemble(config, { ...deps, logger: this.telling(deps.logger ?? silentLogger) }, (event) =>
+      this.emit('lease', event),
+    );
     const { pool, logger, native, addresses, roster } = this.parts;
     this.links = new Links({
       pool,
@@ -117,6 +132,8 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   private async doStop(deadline: number): Promise<void> {
     this.phase = 'stopped';
+    // Timers of the scheduler do not keep the process alive; who waits for the end of `stop` shall see it.
+    const hold = setInterval(() => undefined, 1000);
     await this.links.closeListeners();
     this.parts.publisher.stop();
     const end = this.parts.scheduler.now() + deadline;
@@ -131,6 +148,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     for (const guest of this.parts.roster.all()) this.detach(guest);
     this.parts.native.close();
     this.parts.pool.drain();
+    clearInterval(hold);
     this.emit('stopped');
   }
 
@@ -146,15 +164,8 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       link.close();
       throw new NetproxyError('ERR_NETPROXY_STATE', 'the network was stopped');
     }
-    const outer = this.linkMiddleware?.(link) ?? link;
-    const port = this.stack.addPort(outer.output, options.mtu ?? this.parts.addresses.mtu);
-    const name = this.parts.roster.nameFor(options.name);
-    const policy =
-      options.policy === undefined ? this.policy : this.policy.withRules(options.policy.map(parseRuleText));
-    const guest = new Guest(this, name, options.key ?? name, outer, port, policy);
-    if (options.maxFlows !== undefined) port.maxFlows = options.maxFlows;
-    port.user = guest;
-    this.parts.roster.add(guest, options);
+    const guest = this.enter(link, options);
+    const { name, port, link: outer } = guest;
     outer.start({
       frames: (batch) => {
         this.stack.input(port, batch);
@@ -169,6 +180,33 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.logger.info(`guest ${name} attached over ${link.kind} (${link.name})`, { guest: name });
     this.emit('attached', guest);
     return guest;
+  }
+
+  /** Makes the guest and its port; closes the link and throws when its options do not fit. */
+  private enter(link: Link, options: AttachOptions & { readonly key?: string | undefined }): Guest {
+    const { roster, addresses } = this.parts;
+    let guest: Guest | undefined;
+    try {
+      const name = roster.nameFor(options.name);
+      const mac = parseGuestMac(options.mac);
+      const policy =
+        options.policy === undefined ? this.policy : this.policy.withRules(options.policy.map(parseRuleText));
+      const outer = this.linkMiddleware?.(link) ?? link;
+      const port = this.stack.addPort(outer.output, options.mtu ?? addresses.mtu);
+      if (options.maxFlows !== undefined) port.maxFlows = options.maxFlows;
+      if (mac !== undefined) {
+        port.onlyMacHigh = macHigh(mac);
+        port.onlyMacLow = macLow(mac);
+      }
+      guest = new Guest(this, name, options.key ?? name, outer, port, policy);
+      port.user = guest;
+      roster.add(guest, options);
+      return guest;
+    } catch (error) {
+      if (guest !== undefined) this.left(guest, undefined);
+      link.close();
+      throw error;
+    }
   }
 
   /** Attaches a guest by a connected socket or descriptor. Rejects when the handshake fails. */
@@ -317,27 +355,33 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   /** Counters of every part, plain numbers in nested objects. */
   stats() {
+    return statsOf(this.parts);
+  }
+
+  /** What a person should know is an event too. */
+  private telling(logger: Logger): Logger {
+    const warn: Logger['warn'] = (message, fields) => {
+      logger.warn(message, fields);
+      this.emit('warning', message);
+    };
     return {
-      stack: { ...this.stack.counters },
-      tcp: { ...this.stack.tcpCounters },
-      reassembly: { ...this.stack.ip.reassembler.counters },
-      switch: { ...this.stack.macs.counters },
-      outbound: { ...this.parts.outbound.counters },
-      udp: { ...this.parts.nat.counters },
-      dhcp: this.parts.dhcp.server.counters,
-      dns: this.parts.dns.counters,
-      rules: Object.fromEntries(this.policy.counts()),
-      memory: {
-        blocksOut: this.parts.pool.bytesOut,
-        timers: this.stack.timers.size,
-        tcpFlows: this.stack.tcp.size,
-        udpMappings: this.parts.nat.size,
-      },
-      guests: Object.fromEntries(this.parts.roster.all().map((guest) => [guest.name, guest.counters])),
+      warn,
+      debug: (message, fields) => logger.debug(message, fields),
+      info: (message, fields) => logger.info(message, fields),
+      error: (message, fields) => logger.error(message, fields),
     };
   }
 
   private isStopped(): boolean {
     return this.phase === 'stopped';
   }
+}
+
+function parseGuestMac(text: string | undefined): Mac | undefined {
+  if (text === undefined) return undefined;
+  const mac = parseMac(text);
+  if (mac !== undefined) return mac;
+  throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" is no MAC address`, {
+    remedy: 'Allowed is a MAC address such as 52:54:00:12:34:56.',
+  });
 }

@@ -96,6 +96,7 @@ export interface AttachOptions {
   readonly name?: string | undefined;
   /** Address kept for this guest. */
   readonly ip?: string | undefined;
+  /** The only MAC address that it may send from; frames from others are dropped and counted. */
   readonly mac?: string | undefined;
   /** Largest IP packet towards this guest, bytes; default the network's. */
   readonly mtu?: number | undefined;

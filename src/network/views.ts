@@ -8,6 +8,7 @@ import {
   formatPublish,
 } from '../forwarder/index.js';
 import type { Stack } from '../stack/index.js';
+import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
 import type { FlowInfo, PortInfo } from './types.js';
 
@@ -58,4 +59,27 @@ export function portInfos(publisher: Publisher): PortInfo[] {
     spec: formatPublish({ ...port.spec, hostPort: port.port }),
     counters: { ...port.counters },
   }));
+}
+
+/** Counters of every part, plain numbers in nested objects. */
+export function statsOf(parts: Parts) {
+  const { stack, roster, pool, nat } = parts;
+  return {
+    stack: { ...stack.counters },
+    tcp: { ...stack.tcpCounters },
+    reassembly: { ...stack.ip.reassembler.counters },
+    switch: { ...stack.macs.counters },
+    outbound: { ...parts.outbound.counters },
+    udp: { ...nat.counters },
+    dhcp: parts.dhcp.server.counters,
+    dns: parts.dns.counters,
+    rules: Object.fromEntries(parts.policy.counts()),
+    memory: {
+      blocksOut: pool.bytesOut,
+      timers: stack.timers.size,
+      tcpFlows: stack.tcp.size,
+      udpMappings: nat.size,
+    },
+    guests: Object.fromEntries(roster.all().map((guest) => [guest.name, guest.counters])),
+  };
 }

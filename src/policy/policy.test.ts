@@ -58,7 +58,7 @@ describe('policy', () => {
 
   it('leads the host alias to the loopback, and nowhere when it is off', () => {
     expect(outcome(policy(), to('192.168.127.254', 8080))).toBe('dial 127.0.0.1:8080 alias');
-    expect(outcome(policy([], 'allow', false), to('192.168.127.254', 8080))).toBe('deny prohibited');
+    expect(outcome(policy([], 'allow', false), to('192.168.127.254', 8080))).toBe('deny unreachable');
   });
 
   it.each(['127.0.0.1', '127.8.8.8', '0.0.0.0', '0.1.2.3', '224.0.0.1', '240.0.0.1', '255.255.255.255'])(

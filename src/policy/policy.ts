@@ -15,8 +15,8 @@ export type Verdict =
   | { readonly kind: 'service'; readonly service: string }
   /** The host dials this address. */
   | { readonly kind: 'dial'; readonly ip: Ipv4; readonly port: number; readonly via: 'direct' | 'alias' }
-  /** Refused: as a closed port, as a firewall says it, or without a word. */
-  | { readonly kind: 'deny'; readonly how: 'reset' | 'prohibited' | 'silent' };
+  /** Refused: as a closed port, as a firewall says it, as a router that finds nobody, or without a word. */
+  | { readonly kind: 'deny'; readonly how: 'reset' | 'prohibited' | 'unreachable' | 'silent' };
 
 export interface Decision {
   readonly verdict: Verdict;
@@ -148,7 +148,7 @@ export class Policy {
       );
     if (cidrContains(this.config.subnet, ip))
       return decide(
-        { kind: 'deny', how: 'prohibited' },
+        { kind: 'deny', how: 'unreachable' },
         'subnet',
         'the address belongs to the virtual network: guests reach each other over the switch',
       );

@@ -3,12 +3,13 @@ import type { Neighbour } from '../arp/index.js';
 import { type Ipv4, type Seq, TX_CHECKSUM, checksum } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETH_HEADER, writeEthernetHeader } from '../ethernet/index.js';
 import { ARP_LENGTH, type ArpPacket, writeArp } from '../arp/index.js';
-import { ICMP_ECHO_REPLY, ICMP_HEADER, ICMP_QUOTE_MAX } from '../icmp/index.js';
+import { ICMP_ECHO_REPLY, ICMP_HEADER, ICMP_QUOTE_MAX, isIcmpError } from '../icmp/index.js';
 import {
   DEFAULT_TTL,
   IP_DONT_FRAGMENT,
   IP_HEADER,
   IP_MORE_FRAGMENTS,
+  IP_PROTOCOL,
   PROTOCOL_ICMP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
@@ -89,7 +90,7 @@ export class Packets {
     quote: Uint8Array,
   ): void {
     const port = this.stack.portOf(neighbour);
-    if (port === undefined || !this.mayIcmp()) return;
+    if (port === undefined || isAboutError(quote) || !this.mayIcmp()) return;
     const body = quote.subarray(0, ICMP_QUOTE_MAX);
     const message = new Uint8Array(ICMP_HEADER + body.length);
     message[0] = type;
@@ -268,6 +269,12 @@ function writeUdpHeader(
   view.setUint16(at + 2, destinationPort);
   view.setUint16(at + 4, total);
   view.setUint16(at + 6, 0);
+}
+
+/** Errors are never answered with errors (RFC 1122 section 3.2.2). */
+function isAboutError(quote: Uint8Array): boolean {
+  const header = (quote[0]! & 15) * 4;
+  return quote[IP_PROTOCOL] === PROTOCOL_ICMP && quote.length > header && isIcmpError(quote[header]!);
 }
 
 /** The head of a packet that a guest sent, made again for an ICMP error: IP header and 8 bytes of its transport. */
