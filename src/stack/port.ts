@@ -29,6 +29,9 @@ export class StackPort {
   /** Frames wait in the output for a flush. */
   pending = false;
   closed = false;
+  /** The only MAC address that the guest may send from; -1: any. */
+  onlyMacHigh = -1;
+  onlyMacLow = -1;
   /** Connections that this guest may have at once. */
   maxFlows = Number.POSITIVE_INFINITY;
   /** The attachment's owner: the guest. */
