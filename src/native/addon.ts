@@ -157,7 +157,7 @@ export interface Poller {
    * the poller owns it from here on, also when the call fails.
    */
   linkAdopt(fd: number, kind: number, duplicate: boolean): number;
-  /** Makes a frame link of a connected stream; frames begin with `length` bytes that were read already. Same handle. */
+  /** Makes a frame link of a connected stream (or seqpacket, see below); frames begin with `length` bytes that were read already. Same handle. */
   streamToLink(handle: number, kind: number, buffer: number, offset: number, length: number): number;
   linkInfo(handle: number): LinkInfo | null;
   linkStats(handle: number): LinkStats | null;
@@ -185,6 +185,33 @@ export interface Poller {
    * and counted.
    */
   txBatch(handle: number, descInts: number, count: number): number;
+
+  // ---- unix packets
+  /**
+   * Listens on a seqpacket path of mode 0600; `accept` gives streams that `streamToLink` makes links of with
+   * LINK_KIND.seqpacket and a length of 0. -EADDRINUSE: the path is taken, also by a dead socket.
+   */
+  seqpacketListen(path: string, backlog: number): number;
+  /** Binds a datagram path of mode 0600 for many peers; buffers in bytes, or less where the system does not let us. */
+  datagramListen(path: string, receiveBuffer: number, sendBuffer: number): number;
+  /**
+   * `rxBatch` of a datagram port: the fourth int of each description is the peer's handle. A handle that was not seen
+   * before is a new peer, a link for `txBatch`, WRITE, `linkStats` and `closeHandle`; an entry of length 0 tells of a peer
+   * (`VFKT`) without a frame. A peer is known by the address it is bound to until its handle is closed. `linkStats`
+   * of the port counts the datagrams of nobody.
+   */
+  datagramBatch(
+    port: number,
+    buffer: number,
+    start: number,
+    end: number,
+    metaInts: number,
+    maxFrames: number,
+  ): number;
+  /** Whether somebody has the peer's address still: 0, -ECONNREFUSED or -ENOENT. He does not notice. */
+  peerProbe(peer: number): number;
+  /** The path that a peer is bound to; a leading NUL: abstract. */
+  peerPath(peer: number): string | null;
 
   // ---- streams
   /** Begins a TCP connection; WRITE comes when it is decided, `soError` says how. IPv4 by number. */

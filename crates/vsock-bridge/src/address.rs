@@ -89,6 +89,29 @@ impl Address {
         Ok(address)
     }
 
+    /// The path part of a sockaddr_un as the kernel wrote it, its last NUL included where there is one.
+    pub fn unix_bytes(path: &[u8]) -> Res<Address> {
+        // SAFETY: all-zero is a valid sockaddr_un.
+        let mut value: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        if path.is_empty() || path.len() > value.sun_path.len() {
+            return Err(libc::EINVAL);
+        }
+        value.sun_family = libc::AF_UNIX as u16;
+        for (to, from) in value.sun_path.iter_mut().zip(path) {
+            *to = *from as libc::c_char;
+        }
+        let mut address = Address::of(value);
+        address.length = (std::mem::offset_of!(libc::sockaddr_un, sun_path) + path.len()) as _;
+        Ok(address)
+    }
+
+    /// Connects a socket to it.
+    pub fn connect(&self, fd: RawFd) -> Res<()> {
+        // SAFETY: the address is valid for its length.
+        check_int(unsafe { libc::connect(fd, self.as_ptr(), self.length) })?;
+        Ok(())
+    }
+
     pub fn vsock(cid: u32, port: u32) -> Address {
         // SAFETY: all-zero is a valid sockaddr_vm.
         let mut value: libc::sockaddr_vm = unsafe { std::mem::zeroed() };

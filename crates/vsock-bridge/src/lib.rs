@@ -17,6 +17,7 @@ mod link;
 mod links;
 mod netns;
 mod options;
+mod packets;
 mod poller;
 mod slab;
 mod state;

@@ -61,19 +61,26 @@ impl State {
             if get_option(&fd, libc::SOL_SOCKET, libc::SO_TYPE, 0i32)? != wanted {
                 return Err(libc::EINVAL);
             }
-            Kind::Packet(Packet { seqpacket: kind == KIND_SEQPACKET })
+            Kind::Packet(Packet::new(kind == KIND_SEQPACKET, None))
         };
         set_nonblocking(fd.as_raw_fd())?;
         self.insert(fd, Object::Link(Box::new(Link::new(kind))), READ)
     }
 
     fn stream_to_link(&mut self, handle: i32, kind: i32, buffer: i32, offset: i32, length: i32) -> Res<i32> {
-        let framing = Framing::from_number(kind).ok_or(libc::EINVAL)?;
         let already = self.buffers.span(buffer, offset, length)?;
         self.stream_fd(handle)?;
         let entry = self.entry(handle)?;
-        let stream = Stream::new(framing, is_socket(&entry.fd), already.bytes());
-        entry.object = Object::Link(Box::new(Link::new(Kind::Stream(stream))));
+        let packets = is_socket(&entry.fd)
+            && get_option(&entry.fd, libc::SOL_SOCKET, libc::SO_TYPE, 0i32)? == libc::SOCK_SEQPACKET;
+        let kind = match Framing::from_number(kind) {
+            Some(framing) if !packets => {
+                Kind::Stream(Stream::new(framing, is_socket(&entry.fd), already.bytes()))
+            }
+            None if packets && kind == KIND_SEQPACKET && length == 0 => Kind::Packet(Packet::new(true, None)),
+            _ => return Err(libc::EINVAL),
+        };
+        entry.object = Object::Link(Box::new(Link::new(kind)));
         self.interest(handle, READ as i32)?;
         Ok(handle)
     }
@@ -186,8 +193,11 @@ impl Poller {
     #[napi]
     pub fn link_stats(&self, handle: i32) -> Option<LinkStats> {
         self.with_option(|state| {
-            let (link, _) = state.link(handle).ok()?;
-            let stats = link.stats;
+            let (stats, pending) = match &state.entry(handle).ok()?.object {
+                Object::Link(link) => (link.stats, link.pending()),
+                Object::Port(port) => (port.stats, 0),
+                _ => return None,
+            };
             Some(LinkStats {
                 rx_frames: stats.rx_frames as f64,
                 rx_bytes: stats.rx_bytes as f64,
@@ -196,7 +206,7 @@ impl Poller {
                 tx_bytes: stats.tx_bytes as f64,
                 tx_dropped: stats.tx_dropped as f64,
                 tx_errors: stats.tx_errors as f64,
-                pending: link.pending() as f64,
+                pending: pending as f64,
             })
         })
     }

@@ -45,7 +45,11 @@ fn pending_limit(entry: &mut Entry, value: i32) -> Res<()> {
                 stream.limit = value as usize;
                 Ok(())
             }
-            _ => Err(libc::EINVAL),
+            Kind::Packet(packet) => {
+                packet.limit = value as usize;
+                Ok(())
+            }
+            Kind::Tap(_) => Err(libc::EINVAL),
         },
         _ => Err(libc::EINVAL),
     }

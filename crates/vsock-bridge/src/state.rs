@@ -3,7 +3,8 @@
 use crate::buffers::{Buffers, Span};
 use crate::constants::*;
 use crate::datagrams::Batch;
-use crate::link::{Kind as LinkKind, Link, Scratch};
+use crate::link::port::Port;
+use crate::link::{Link, Scratch};
 use crate::netns::Child;
 use crate::slab::Slab;
 use crate::sys::{check, check_int, owned, Res};
@@ -12,6 +13,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 pub enum Object {
     Link(Box<Link>),
+    /// A unix datagram socket; its peers are links.
+    Port(Box<Port>),
     Stream,
     Listener,
     /// A UDP or ping socket; true: IPv6.
@@ -28,6 +31,24 @@ pub struct Entry {
     armed: Option<u32>,
     /// An error or the end was reported while nothing was asked for.
     silent: bool,
+}
+
+impl Object {
+    /// Something to deliver without the kernel's help.
+    fn is_hot(&self) -> bool {
+        match self {
+            Object::Link(link) => link.is_hot(),
+            Object::Port(port) => port.is_hot(),
+            _ => false,
+        }
+    }
+}
+
+impl Entry {
+    /// An entry that stays out of the epoll set until it has something to wait for.
+    pub fn silent(fd: OwnedFd, object: Object) -> Entry {
+        Entry { fd, object, mask: 0, armed: None, silent: true }
+    }
 }
 
 /// Events looked at per wake-up.
@@ -129,7 +150,8 @@ impl State {
     pub fn arm(&mut self, handle: i32) -> Res<()> {
         let entry = self.slab.get_mut(handle).ok_or(libc::EBADF)?;
         let mut events = 0;
-        if entry.mask & READ != 0 {
+        let peer = matches!(&entry.object, Object::Link(link) if link.is_peer());
+        if entry.mask & READ != 0 && !peer {
             events |= libc::EPOLLIN as u32;
         }
         if entry.mask & RDHUP != 0 {
@@ -139,7 +161,7 @@ impl State {
         if pending || entry.mask & WRITE != 0 {
             events |= libc::EPOLLOUT as u32;
         }
-        let wanted = if entry.silent && events == 0 { None } else { Some(events) };
+        let wanted = if (entry.silent || peer) && events == 0 { None } else { Some(events) };
         if wanted == entry.armed {
             return Ok(());
         }
@@ -169,7 +191,7 @@ impl State {
     /// Remembers a link that has something to deliver, and makes sure that somebody looks.
     pub fn warm(&mut self, handle: i32) {
         let Some(entry) = self.slab.get(handle) else { return };
-        if !matches!(&entry.object, Object::Link(link) if link.is_hot()) {
+        if !entry.object.is_hot() {
             return;
         }
         let wanted = entry.mask & READ != 0;
@@ -249,8 +271,8 @@ impl State {
     fn dispatch_hot(&mut self, count: &mut usize) {
         let slab = &self.slab;
         self.hot.retain(|&handle| match slab.get(handle) {
-            Some(Entry { object: Object::Link(link), .. }) => link.is_hot(),
-            _ => false,
+            Some(entry) => entry.object.is_hot(),
+            None => false,
         });
         let wanted = |handle: &i32| slab.get(*handle).is_some_and(|entry| entry.mask & READ != 0);
         let list: Vec<i32> = self.hot.iter().copied().filter(wanted).collect();
@@ -282,12 +304,11 @@ impl State {
 fn writable(entry: &mut Entry) -> u32 {
     let wanted = entry.mask & WRITE;
     let Object::Link(link) = &mut entry.object else { return wanted };
-    let LinkKind::Stream(stream) = &mut link.kind else { return wanted };
-    if stream.pending.len() == 0 {
+    if link.pending() == 0 {
         return wanted;
     }
-    match stream.flush(entry.fd.as_raw_fd()) {
-        Ok(()) if stream.pending.len() > 0 => 0,
+    match link.writable(entry.fd.as_raw_fd()) {
+        Ok(()) if link.pending() > 0 => 0,
         Ok(()) => WRITE,
         Err(_) => ERR,
     }

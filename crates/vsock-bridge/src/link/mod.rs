@@ -1,7 +1,9 @@
 //! Frame links: what a descriptor needs so that batches of frames can be read from it and written to it.
 
 pub mod framing;
+pub mod landing;
 pub mod packet;
+pub mod port;
 pub mod stream;
 pub mod tap;
 
@@ -78,7 +80,7 @@ pub struct Scratch {
     /// Where each frame of a stream ends, in bytes of the whole call.
     pub ends: Vec<usize>,
     /// Landing place of packet sockets.
-    pub landing: Vec<u8>,
+    pub landing: landing::Landing,
 }
 
 impl Link {
@@ -98,7 +100,8 @@ impl Link {
     pub fn pending(&self) -> usize {
         match &self.kind {
             Kind::Stream(stream) => stream.pending.len(),
-            _ => 0,
+            Kind::Packet(packet) => packet.pending.len(),
+            Kind::Tap(_) => 0,
         }
     }
 
@@ -106,7 +109,22 @@ impl Link {
     pub fn is_hot(&self) -> bool {
         match &self.kind {
             Kind::Stream(stream) => stream.hot,
-            _ => false,
+            Kind::Packet(packet) => packet.is_hot(),
+            Kind::Tap(_) => false,
+        }
+    }
+
+    /// One of the peers of a datagram port: what it sends comes by the port.
+    pub fn is_peer(&self) -> bool {
+        matches!(&self.kind, Kind::Packet(packet) if packet.peer.is_some())
+    }
+
+    /// The socket can write: sends what waits.
+    pub fn writable(&mut self, fd: RawFd) -> Res<()> {
+        match &mut self.kind {
+            Kind::Stream(stream) => stream.flush(fd),
+            Kind::Packet(packet) => packet.writable(fd, &mut self.stats),
+            Kind::Tap(_) => Ok(()),
         }
     }
 
@@ -122,7 +140,7 @@ impl Link {
         let outcome = match &mut self.kind {
             Kind::Tap(tap) => tap.receive(fd, sink, &mut self.stats),
             Kind::Stream(stream) => stream.receive(fd, sink, &mut self.stats),
-            Kind::Packet(packet) => packet.receive(fd, sink, scratch, &mut self.stats),
+            Kind::Packet(packet) => packet.receive(fd, sink, &mut scratch.landing, &mut self.stats),
         };
         self.stats.rx_frames += sink.count as u64;
         for i in 0..sink.count {
