@@ -10,6 +10,8 @@ export interface Holder {
 
 /** __SO_ACCEPTCON of /proc/net/unix: the socket listens. */
 const LISTENS = 0x10000;
+/** SOCK_DGRAM there: a bound one takes datagrams. */
+const DATAGRAM = '0002';
 
 /**
  * The process that listens at `socketPath`, undefined when /proc does not tell. A socket of netproxy is bound under a
@@ -29,15 +31,16 @@ export function describeHolder(holder: Holder | undefined): string {
   return holder === undefined ? '' : ` (${holder.name}, pid ${holder.pid})`;
 }
 
-/** Inodes of the listening sockets with that name in the text of /proc/net/unix; not the one named `own`. */
+/** Inodes of the listening and datagram sockets with that name in the text of /proc/net/unix; not the one named `own`. */
 export function listeningInodes(text: string, socketPath: string, own = ''): Set<string> {
   const hidden = path.join(path.dirname(socketPath), `.${path.basename(socketPath)}.`);
   const inodes = new Set<string>();
   for (const line of text.split('\n').slice(1)) {
-    const match = /^\S+ \S+ \S+ (\S+) \S+ \S+ +(\d+) (.+)$/.exec(line);
+    const match = /^\S+ \S+ \S+ (\S+) (\S+) \S+ +(\d+) (.+)$/.exec(line);
     if (match === null) continue;
-    const [, flags = '', inode = '', name = ''] = match;
-    if ((Number.parseInt(flags, 16) & LISTENS) === 0 || name === own) continue;
+    const [, flags = '', type, inode = '', name = ''] = match;
+    const takes = (Number.parseInt(flags, 16) & LISTENS) !== 0 || type === DATAGRAM;
+    if (!takes || name === own) continue;
     const isHidden = name.startsWith(hidden) && /^[0-9a-f]{6}$/.test(name.slice(hidden.length));
     if (name === socketPath || isHidden) inodes.add(inode);
   }

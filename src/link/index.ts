@@ -9,6 +9,7 @@ export * from './faults.js';
 export { BATCH_FRAMES, StreamDeframer, U16LE, U32BE, type Framing } from './framing.js';
 export { acceptSocket, fdLink, stdioLink } from './fd-link.js';
 export * from './listener.js';
+export type { ListenerStats } from './listener-stats.js';
 export * from './memory-link.js';
 export * from './native-hub.js';
 export { NativeLink } from './native-link.js';

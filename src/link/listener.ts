@@ -13,15 +13,18 @@ import { acceptLink } from './accept.js';
 import type { AcceptDeps, StreamKind } from './accept.js';
 import { SocketChannel } from './channel.js';
 import type { ByteChannel } from './channel.js';
-import { formatLinkAddress, parseLinkSpec } from './spec.js';
-import type { LinkAddress, LinkSpec } from './spec.js';
+import { newStats } from './listener-stats.js';
+import type { ListenerStats } from './listener-stats.js';
+import { listenPackets } from './packet-listener.js';
+import { formatLinkAddress, isPacketKind, parseLinkSpec } from './spec.js';
+import type { LinkAddress, LinkSpec, ListenKind } from './spec.js';
+import { MAX_LINKS } from './types.js';
 import type { LinkPeer, OwnedLink } from './types.js';
 import { cannotListen, listenUnix } from './unix-path.js';
 import type { BoundPath } from './unix-path.js';
 import { dialVsock, listenVsock } from './vsock.js';
 
 export const MAX_HANDSHAKES = 64;
-export const MAX_LINKS = 1024;
 /** Pauses between attempts to dial a peer that went away, ms: doubled up to the second. */
 const REDIAL_FIRST = 250;
 const REDIAL_LAST = 5000;
@@ -31,21 +34,12 @@ const DIAL_TIMEOUT = 10_000;
 export interface ListenDeps extends AcceptDeps {
   /** Gets every link; it must `start` or `close` it. */
   readonly onLink: (link: OwnedLink, peer: LinkPeer) => void;
-}
-
-export interface ListenerStats {
-  /** Links that live. */
-  links: number;
-  accepted: number;
-  /** Handshakes that failed or were late. */
-  refused: number;
-  /** Connections closed because of MAX_HANDSHAKES or MAX_LINKS. */
-  overLimit: number;
-  redials: number;
+  /** vfkit: pause between two looks whether the peers are still there, ms. Default 2,000. */
+  readonly probeInterval?: number | undefined;
 }
 
 export interface LinkListener {
-  readonly kind: StreamKind;
+  readonly kind: ListenKind;
   /** As `parseLinkSpec` reads it, with the port that was chosen. */
   readonly address: string;
   readonly stats: Readonly<ListenerStats>;
@@ -55,12 +49,12 @@ export interface LinkListener {
 
 /**
  * Listens, or dials and keeps dialling. Rejects with ERR_NETPROXY_CONFIG (the spec), ERR_NETPROXY_LISTEN, ERR_NETPROXY_DIAL
- * (the first attempt failed) or ERR_NETPROXY_NATIVE (vsock without the addon).
+ * (the first attempt failed) or ERR_NETPROXY_NATIVE (vsock, vfkit, bess without the addon).
  *
  * @example const listener = await listenLinks('qemu', 'unix:/run/vm.sock', { pool, logger, onLink });
  */
 export async function listenLinks(
-  kind: StreamKind,
+  kind: ListenKind,
   where: string | LinkSpec,
   deps: ListenDeps,
 ): Promise<LinkListener> {
@@ -68,6 +62,7 @@ export async function listenLinks(
   if (kind === 'vpnkit' && deps.assign === undefined) {
     throw new NetproxyError('ERR_NETPROXY_STATE', 'a vpnkit listener needs `assign`');
   }
+  if (isPacketKind(kind)) return listenPackets(kind, spec.address, deps);
   const door = new Door(kind, deps);
   if (spec.mode === 'connect') return dialling(door, spec.address);
   const { address } = spec;
@@ -84,7 +79,7 @@ export async function listenLinks(
 class Door {
   readonly kind: StreamKind;
   readonly deps: ListenDeps;
-  readonly stats: ListenerStats = { links: 0, accepted: 0, refused: 0, overLimit: 0, redials: 0 };
+  readonly stats = newStats();
   closed = false;
   private readonly handshakes = new Set<ByteChannel>();
   private serial = 0;

@@ -8,7 +8,9 @@ import type { Memory } from '../core/index.js';
 /** Events of a handle, as the poller reports them and as `interest` takes them. */
 export const READY = { read: 1, write: 2, error: 4, hangup: 8 } as const;
 /** Kinds of native frame links. */
-export const NATIVE_KIND = { tap: 0, be32: 1, le16: 2 } as const;
+export const NATIVE_KIND = { tap: 0, be32: 1, le16: 2, seqpacket: 3 } as const;
+/** `setOption`: SO_SNDBUF, bytes. */
+export const SEND_BUFFER_OPTION = 6;
 /** Int32 values per frame of `rxBatch` and of `txBatch`. */
 export const NATIVE_STRIDE = { rx: 4, tx: 12 } as const;
 
@@ -54,6 +56,19 @@ export interface LinkPoller {
     maxFrames: number,
   ): number;
   txBatch(handle: number, descriptors: number, count: number): number;
+  seqpacketListen(path: string, backlog: number): number;
+  datagramListen(path: string, receiveBuffer: number, sendBuffer: number): number;
+  datagramBatch(
+    port: number,
+    buffer: number,
+    start: number,
+    end: number,
+    meta: number,
+    maxFrames: number,
+  ): number;
+  peerProbe(peer: number): number;
+  peerPath(peer: number): string | null;
+  setOption(handle: number, option: number, value: number): number;
   vsockConnect(cid: number, port: number): number;
   vsockListen(port: number, backlog: number): number;
   accept(listener: number, outInts: number): number;

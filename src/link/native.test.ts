@@ -7,7 +7,7 @@ import type { Link } from '../core/index.js';
 import * as native from '../native/index.js';
 import { Collector, complianceSuite, pause, testFrame, transmit } from './compliance.testutil.js';
 import type { Pair, Rig } from './compliance.testutil.js';
-import { NATIVE_KIND, NATIVE_STRIDE, READY } from './native-hub.js';
+import { NATIVE_KIND, NATIVE_STRIDE, READY, SEND_BUFFER_OPTION } from './native-hub.js';
 import type { Peer } from './peers.testutil.js';
 import { streamTransports } from './rigs.testutil.js';
 import { tapFdLink, tapLink } from './tap.js';
@@ -17,8 +17,9 @@ const { addon, reason } = native.loadNative();
 describe('numbers shared with native', () => {
   it('are the same', () => {
     expect(READY).toEqual({ read: native.READ, write: native.WRITE, error: native.ERR, hangup: native.HUP });
-    const { tap, be32, le16 } = native.LINK_KIND;
-    expect(NATIVE_KIND).toEqual({ tap, be32, le16 });
+    const { tap, be32, le16, seqpacket } = native.LINK_KIND;
+    expect(NATIVE_KIND).toEqual({ tap, be32, le16, seqpacket });
+    expect(SEND_BUFFER_OPTION).toBe(native.OPTION.sendBuffer);
     expect(NATIVE_STRIDE).toEqual({ rx: native.RX_STRIDE, tx: native.TX_STRIDE });
   });
 });

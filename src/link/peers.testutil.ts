@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { NetConnectOpts, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** What the compliance suite does with the other side. */
 export interface Peer {
@@ -27,14 +28,14 @@ export type PeerFraming = 'be32' | 'le16';
 export class StreamPeer implements Peer {
   readonly received: Buffer[] = [];
   readonly closed: Promise<void>;
-  private readonly input: Socket;
-  private readonly output: Socket;
+  private readonly input: Duplex;
+  private readonly output: Duplex;
   private readonly framing: PeerFraming;
   private pending: Buffer[] = [];
   private pendingBytes = 0;
   private wake: (() => void) | undefined;
 
-  constructor(input: Socket, framing: PeerFraming, output: Socket = input, first = Buffer.alloc(0)) {
+  constructor(input: Duplex, framing: PeerFraming, output: Duplex = input, first = Buffer.alloc(0)) {
     this.input = input;
     this.output = output;
     this.framing = framing;

@@ -7,8 +7,16 @@
  *   1024                vsock://:1024                           AF_VSOCK, listen on this port (any CID)
  *   3:1024              vsock://3:1024                          AF_VSOCK, dial this port of CID 3
  *   connect:unix:/run/vm.sock   connect:tcp:127.0.0.1:5000      dial instead of listening
+ *
+ * vfkit and bess are sockets of packets: they listen at a unix path and nowhere else.
  */
 import { NetproxyError } from '../core/index.js';
+
+/** Kinds of links that come in at an address. */
+export const LISTEN_KINDS = ['qemu', 'vpnkit', 'connect', 'vsock', 'vfkit', 'bess'] as const;
+export type ListenKind = (typeof LISTEN_KINDS)[number];
+/** Those of packets instead of bytes. */
+export type PacketKind = 'vfkit' | 'bess';
 
 export type LinkAddress =
   | { readonly transport: 'unix'; readonly path: string }
@@ -24,17 +32,19 @@ export interface LinkSpec {
 
 /** What may stand for `vsock`, and for every other kind. */
 const VSOCK_FORMS = 'PORT, CID:PORT, vsock://:PORT, vsock://CID:PORT';
+const PACKET_FORMS = 'unix:/PATH, /PATH';
 const FORMS = 'unix:/PATH, /PATH, tcp:HOST:PORT, fd:N, each of them but fd:N also behind connect:';
 
 /** Longest path of a unix socket, bytes (sun_path without its NUL). */
 export const UNIX_PATH_MAX = process.platform === 'linux' ? 107 : 103;
 
 /** Parses the text; throws ERR_NETPROXY_CONFIG that names what is allowed. `vsock`: a bare number is a vsock port. */
-export function parseLinkSpec(text: string, kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock'): LinkSpec {
+export function parseLinkSpec(text: string, kind: ListenKind): LinkSpec {
   const dial = text.startsWith('connect:');
   const rest = dial ? text.slice('connect:'.length) : text;
   const address = parseVsock(rest, kind === 'vsock') ?? (kind === 'vsock' ? undefined : parseAddress(rest));
   if (address === undefined) throw badSpec(text, kind);
+  if (isPacketKind(kind) && (dial || address.transport !== 'unix')) throw badSpec(text, kind);
   if (address.transport === 'vsock') {
     if (dial && address.cid === undefined) throw badSpec(text, kind, 'to dial, a CID is needed');
     return { mode: address.cid === undefined ? 'listen' : 'connect', address };
@@ -44,6 +54,11 @@ export function parseLinkSpec(text: string, kind: 'qemu' | 'vpnkit' | 'connect' 
   }
   if (address.transport === 'unix') checkPath(address.path);
   return { mode: dial ? 'connect' : 'listen', address };
+}
+
+/** Whether a kind carries one frame per packet. */
+export function isPacketKind(kind: ListenKind): kind is PacketKind {
+  return kind === 'vfkit' || kind === 'bess';
 }
 
 /** The text of an address, as `parseLinkSpec` reads it. */
@@ -101,7 +116,7 @@ export function checkPath(path: string): void {
 }
 
 function badSpec(text: string, kind: string, why?: string): NetproxyError {
-  const forms = kind === 'vsock' ? VSOCK_FORMS : FORMS;
+  const forms = kind === 'vsock' ? VSOCK_FORMS : kind === 'vfkit' || kind === 'bess' ? PACKET_FORMS : FORMS;
   return new NetproxyError(
     'ERR_NETPROXY_CONFIG',
     `${kind}: "${text}" is no address${why === undefined ? '' : `: ${why}`}`,

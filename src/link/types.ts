@@ -1,6 +1,9 @@
 /** What links are made of and who is told about them. */
 import type { BlockPool, Ipv4, Link, Logger, Mac } from '../core/index.js';
 
+/** Links of one listener that live at once. */
+export const MAX_LINKS = 1024;
+
 /** What every link needs from its network. */
 export interface LinkDeps {
   /** Where frames land; blocks of at least MAX_FRAME + 4 bytes (the default size fits). */

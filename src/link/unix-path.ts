@@ -10,9 +10,11 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { connect } from 'node:net';
+import { constants } from 'node:os';
 import type { Server } from 'node:net';
 import path from 'node:path';
 import { NetproxyError } from '../core/index.js';
+import { nativeError } from './native-error.js';
 import { describeHolder, unixHolder } from './holder.js';
 import { checkPath, UNIX_PATH_MAX } from './spec.js';
 
@@ -26,6 +28,7 @@ export interface BoundPath {
 const BACKLOG = 128;
 /** How often a path may be taken by somebody else between looking and linking. */
 const ATTEMPTS = 3;
+const EADDRINUSE = -constants.errno.EADDRINUSE;
 
 /** Makes the server listen at the path. Rejects with ERR_NETPROXY_LISTEN; then nothing is left behind. */
 export async function listenUnix(server: Server, socketPath: string): Promise<BoundPath> {
@@ -44,20 +47,48 @@ export async function listenUnix(server: Server, socketPath: string): Promise<Bo
     await bindHidden(server, tooLong ? `/proc/self/fd/${descriptor}/.${random}` : hidden);
     fs.chmodSync(hidden, 0o600);
     await publishPath(hidden, file);
-    const { dev, ino, birthtimeMs } = fs.lstatSync(file);
-    return {
-      path: file,
-      release: () => {
-        const now = fs.lstatSync(file, { throwIfNoEntry: false });
-        if (now?.dev === dev && now.ino === ino && now.birthtimeMs === birthtimeMs) fs.rmSync(file);
-      },
-    };
+    return ours(file);
   } catch (error) {
     if (server.listening) server.close();
     throw error instanceof NetproxyError ? error : cannotListen(socketPath, error);
   } finally {
     fs.rmSync(hidden, { force: true });
     if (descriptor !== undefined) fs.closeSync(descriptor);
+  }
+}
+
+/** The file that stands there now. */
+function ours(file: string): BoundPath {
+  const { dev, ino, birthtimeMs } = fs.lstatSync(file);
+  return {
+    path: file,
+    release: () => {
+      const now = fs.lstatSync(file, { throwIfNoEntry: false });
+      if (now?.dev === dev && now.ino === ino && now.birthtimeMs === birthtimeMs) fs.rmSync(file);
+    },
+  };
+}
+
+/**
+ * The same for a socket of the native layer, which is bound to the path itself (its peers see that name as the sender) and
+ * has its mode from the beginning. `bind` returns a handle, or -errno. Rejects with ERR_NETPROXY_LISTEN.
+ */
+export async function bindUnix(
+  socketPath: string,
+  bind: (file: string) => number,
+): Promise<{ readonly handle: number; readonly bound: BoundPath }> {
+  checkPath(socketPath);
+  const file = path.resolve(socketPath);
+  checkPath(file);
+  for (let attempt = 1; ; attempt++) {
+    const handle = bind(file);
+    if (handle >= 0) return { handle, bound: ours(file) };
+    if (handle !== EADDRINUSE || attempt === ATTEMPTS) {
+      throw nativeError('ERR_NETPROXY_LISTEN', `cannot listen on unix:${file}`, handle, {
+        remedy: 'Choose another path, in a directory that exists and that this user may write to.',
+      });
+    }
+    await reclaim(file, '');
   }
 }
 
