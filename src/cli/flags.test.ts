@@ -39,6 +39,8 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--vpnkit', 'tcp:127.0.0.1:9', { links: [{ kind: 'vpnkit', address: 'tcp:127.0.0.1:9' }] }],
   ['--listen', '/run/c', { links: [{ kind: 'connect', address: '/run/c' }] }],
   ['--vsock', '3:1024', { links: [{ kind: 'vsock', address: '3:1024' }] }],
+  ['--vfkit', 'unix:/run/v', { links: [{ kind: 'vfkit', address: 'unix:/run/v' }] }],
+  ['--bess', '/run/b', { links: [{ kind: 'bess', address: '/run/b' }] }],
   ['--tap', 'tap0', { links: [{ kind: 'tap', interface: 'tap0' }] }],
   ['--tap-fd', '5', { links: [{ kind: 'tap-fd', fd: 5 }] }],
   ['--stdio', undefined, { links: [{ kind: 'stdio' }] }],

@@ -35,6 +35,8 @@ export function linkFlags(command: Command, to: Collected): void {
     ['vpnkit', 'the vpnkit protocol, same addresses'],
     ['listen', 'POST /connect, vpnkit and the control API, same addresses'],
     ['vsock', 'AF_VSOCK: PORT or vsock://:PORT listens, CID:PORT dials (needs the addon)'],
+    ['vfkit', 'unix datagrams of vfkit, libkrun, QEMU dgram: unix:/PATH (needs the addon)'],
+    ['bess', 'unix seqpacket socket: unix:/PATH (needs the addon)'],
   ] as const;
   for (const [name, description] of kinds) {
     const kind = name === 'listen' ? 'connect' : name;

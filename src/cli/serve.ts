@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { NetproxyError } from '../core/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
 import { type Network, createNetwork } from '../index.js';
-import type { LinkListener } from '../link/index.js';
+import { type LinkListener, type ListenKind, isListenKind } from '../link/index.js';
 import { createControl } from './control.js';
 import { printEvents } from './events.js';
 import { EXIT, formatError, usageError } from './exit.js';
@@ -116,10 +116,8 @@ export function checkServe(config: Config): void {
   }
 }
 
-function isListener(
-  link: LinkConfig,
-): link is Extract<LinkConfig, { kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock' }> {
-  return link.kind === 'qemu' || link.kind === 'vpnkit' || link.kind === 'connect' || link.kind === 'vsock';
+function isListener(link: LinkConfig): link is Extract<LinkConfig, { kind: ListenKind }> {
+  return isListenKind(link.kind);
 }
 
 /** Opens every link; returns those that listen (or dial again and again). */

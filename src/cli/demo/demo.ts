@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { get as httpGet } from 'node:http';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import pc from 'picocolors';
 import { NetproxyError } from '../../core/index.js';
@@ -41,6 +42,8 @@ const SERVERS = fileURLToPath(new URL('servers.js', import.meta.url));
 /** The longest that a step may take, ms: the emulated guest is slow. */
 const STEP_TIMEOUT = 300_000;
 const SERVER_TIMEOUT = 15_000;
+/** How long clearing away may take after an interruption, ms. */
+const INTERRUPT_GRACE = 1000;
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
   K: 1e3,
@@ -125,6 +128,22 @@ class Demo {
   }
 
   async run(kinds: readonly Kind[]): Promise<number> {
+    const interrupted = interruption();
+    const play = this.play(kinds, interrupted.signal);
+    try {
+      return await Promise.race([play, interrupted.signal]);
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      // What can be cleared away in order is; the exit handlers see to the rest.
+      await within(INTERRUPT_GRACE, play).catch(() => undefined);
+      this.terminal.err('netproxy: interrupted.\n');
+      return EXIT.signalled + constants.signals.SIGINT;
+    } finally {
+      interrupted.stop();
+    }
+  }
+
+  private async play(kinds: readonly Kind[], interrupted: Promise<never>): Promise<number> {
     const started = performance.now();
     const { servers, child } = await startServers(this.inside ?? '127.0.0.1');
     try {
@@ -134,10 +153,9 @@ class Demo {
         try {
           const guest = await this.guest(kind, network, index < kinds.length - 1);
           if (guest === undefined) continue;
-          return await this.show(
-            { network, guest, servers, target: this.target(network), bytes: this.bytes, get: httpText },
-            started,
-          );
+          const target = this.target(network);
+          const scene = { network, guest, servers, target, bytes: this.bytes, get: httpText };
+          return await this.show(scene, interrupted, started);
         } finally {
           await network.stop(100);
         }
@@ -182,9 +200,8 @@ class Demo {
     return { kernel, initrd };
   }
 
-  private async show(scene: Scene, started: number): Promise<number> {
+  private async show(scene: Scene, interrupted: Promise<never>, started: number): Promise<number> {
     const { guest, network } = scene;
-    const interrupted = interruption();
     const { subnet, gateway } = network.addresses;
     this.note(`guest: ${guest.description}`);
     if (guest.kind === 'scripted') {
@@ -201,17 +218,12 @@ class Demo {
     let passed = 0;
     try {
       for (const step of STEPS) {
-        const ok = await this.step(
-          step.name,
-          step.title,
-          Promise.race([step.run(scene), interrupted.signal]),
-        );
+        const ok = await this.step(step.name, step.title, Promise.race([step.run(scene), interrupted]));
         if (ok) passed++;
         // Without an address nothing else can work.
         else if (step.name === 'lease') break;
       }
     } finally {
-      interrupted.stop();
       await guest.close();
     }
     const ms = performance.now() - started;

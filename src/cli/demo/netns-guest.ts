@@ -3,9 +3,8 @@
  * namespace does the work, with real clients where they are installed (busybox udhcpc, ping, dig, curl), else by itself.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { type Server, type Socket, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Network } from '../../index.js';
@@ -13,10 +12,12 @@ import { hostFacts } from '../host-facts.js';
 import { type NamespaceChild, spawnNamespace } from '../run.js';
 import { type AgentCalls, type AgentReply, type AgentVerb, byLine } from './agent-messages.js';
 import type { DemoGuest, Transfer } from './guest.js';
+import { type Scratch, makeScratch } from './scratch.js';
 import { type Shell, check, shellDownload, shellPing, shellResolve, shellUpload } from './shell.js';
 
 const AGENT = fileURLToPath(new URL('agent.js', import.meta.url));
 const AGENT_TIMEOUT = 15_000;
+const SHM = '/dev/shm';
 /** What fits into memory as a file, bytes; beyond it the agent moves the bytes itself. */
 const FILE_LIMIT = 1_000_000_000;
 
@@ -37,20 +38,22 @@ export class NetnsDemoGuest implements DemoGuest {
   readonly description: string;
   private readonly network: Network;
   private readonly child: NamespaceChild;
-  private readonly dir: string;
+  private readonly scratch: Scratch;
+  /** Where the bytes are kept: in memory where there is such a place. */
+  private readonly memory = makeScratch(existsSync(SHM) ? SHM : undefined);
   private readonly agent: AgentConnection;
   private readonly tools: Tools;
 
   private constructor(
     network: Network,
     child: NamespaceChild,
-    dir: string,
+    scratch: Scratch,
     agent: AgentConnection,
     tools: Tools,
   ) {
     this.network = network;
     this.child = child;
-    this.dir = dir;
+    this.scratch = scratch;
     this.agent = agent;
     this.tools = tools;
     const used = [
@@ -65,12 +68,12 @@ export class NetnsDemoGuest implements DemoGuest {
 
   /** Makes the namespace and its agent. Rejects with ERR_NETPROXY_NATIVE or ERR_NETPROXY_NAMESPACE where that is not possible. */
   static async create(network: Network): Promise<NetnsDemoGuest> {
-    const dir = mkdtempSync(path.join(tmpdir(), 'np-demo-'));
+    const scratch = makeScratch();
     const tools = findTools();
     const door = createServer();
     let child: NamespaceChild | undefined;
     try {
-      const socket = path.join(dir, 'agent');
+      const socket = path.join(scratch.dir, 'agent');
       const entering = enter(door, socket);
       child = spawnNamespace(network, {
         command: [process.execPath, AGENT, socket],
@@ -80,10 +83,10 @@ export class NetnsDemoGuest implements DemoGuest {
       });
       const failed = child.go();
       if (failed !== undefined) throw new Error(`cannot run node in the namespace (${failed})`);
-      return new NetnsDemoGuest(network, child, dir, new AgentConnection(await entering), tools);
+      return new NetnsDemoGuest(network, child, scratch, new AgentConnection(await entering), tools);
     } catch (error) {
       child?.kill('SIGKILL');
-      rmSync(dir, { recursive: true, force: true });
+      scratch.remove();
       throw error;
     } finally {
       door.close();
@@ -95,7 +98,7 @@ export class NetnsDemoGuest implements DemoGuest {
   async lease(): Promise<string> {
     if (!this.tools.udhcpc)
       return (await this.agent.call('lease', { gateway: this.network.addresses.gateway })).ip;
-    const script = path.join(this.dir, 'udhcpc.sh');
+    const script = path.join(this.scratch.dir, 'udhcpc.sh');
     writeFileSync(script, UDHCPC_SCRIPT, { mode: 0o755 });
     const output = await check(this.shell, `busybox udhcpc -i tap0 -n -q -f -t 5 -T 1 -s ${script}`);
     const ip = /^lease (\S+)$/m.exec(output)?.[1];
@@ -138,18 +141,16 @@ export class NetnsDemoGuest implements DemoGuest {
     this.agent.end();
     this.child.kill('SIGKILL');
     await this.child.exited;
-    rmSync(this.dir, { recursive: true, force: true });
-    rmSync(this.file, { force: true });
+    this.scratch.remove();
+    this.memory.remove();
   }
 
   private byCurl(bytes: number): boolean {
     return this.tools.curl && bytes <= FILE_LIMIT;
   }
 
-  /** Where the bytes are kept: in memory where there is such a place. */
   private get file(): string {
-    const shm = '/dev/shm';
-    return path.join(existsSync(shm) ? shm : this.dir, `netproxy-demo.${process.pid}`);
+    return path.join(this.memory.dir, 'bytes');
   }
 }
 

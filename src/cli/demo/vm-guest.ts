@@ -3,9 +3,8 @@
  * image comes from the source checkout (test/vm/build-guest.mjs), or by --kernel and --initrd.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -14,6 +13,7 @@ import type { Network } from '../../index.js';
 import { hostFacts } from '../host-facts.js';
 import type { DemoGuest, Transfer } from './guest.js';
 import { QemuAgent } from './qemu-agent.js';
+import { type Scratch, makeScratch } from './scratch.js';
 import {
   type Shell,
   check,
@@ -92,26 +92,27 @@ export class VmDemoGuest implements DemoGuest {
   readonly description: string;
   private readonly qemu: ChildProcess;
   private readonly agent: QemuAgent;
-  private readonly dir: string;
+  private readonly scratch: Scratch;
   private readonly ended: Promise<void>;
 
   private constructor(
     qemu: ChildProcess,
     agent: QemuAgent,
-    dir: string,
+    scratch: Scratch,
     ended: Promise<void>,
     bootMs: number,
   ) {
     this.qemu = qemu;
     this.agent = agent;
-    this.dir = dir;
+    this.scratch = scratch;
     this.ended = ended;
     this.description = `a QEMU guest (emulated) with Debian's kernel, booted in ${(bootMs / 1000).toFixed(1)} s`;
   }
 
   /** Boots it on a `qemu` link of the network. */
   static async create(network: Network, image: VmImage, bytes: number): Promise<VmDemoGuest> {
-    const dir = mkdtempSync(path.join(tmpdir(), 'np-demo-'));
+    const scratch = makeScratch();
+    const { dir } = scratch;
     const server = createServer();
     let qemu: ChildProcess | undefined;
     try {
@@ -139,10 +140,10 @@ export class VmDemoGuest implements DemoGuest {
         });
       });
       const agent = await booted(connected, ended, () => `${said}\n${consoleOf(dir)}`);
-      return new VmDemoGuest(child, agent, dir, ended, performance.now() - started);
+      return new VmDemoGuest(child, agent, scratch, ended, performance.now() - started);
     } catch (error) {
       qemu?.kill('SIGKILL');
-      rmSync(dir, { recursive: true, force: true });
+      scratch.remove();
       throw error;
     } finally {
       server.close();
@@ -200,7 +201,7 @@ export class VmDemoGuest implements DemoGuest {
     this.agent.fail(new Error('the demo is over'));
     this.qemu.kill('SIGKILL');
     await this.ended;
-    rmSync(this.dir, { recursive: true, force: true });
+    this.scratch.remove();
   }
 }
 
