@@ -140,8 +140,11 @@ async function special(results, peers, setup, options) {
   }
 }
 
-/** Runs everything that was asked for; `{ results, peers }` with the versions of the peers. */
-export async function macro(options) {
+/**
+ * Runs everything that was asked for; `{ results, peers, versions }`. `save` gets the same, as far as it is, after each
+ * stage: a long run that is broken off has not been in vain.
+ */
+export async function macro(options, save) {
   if (process.getuid?.() !== 0) throw new BenchError('namespaces need root: run it as root');
   const tools = buildTools();
   const peers = choosePeers(options);
@@ -149,6 +152,10 @@ export async function macro(options) {
   const metrics = METRICS.filter(
     (metric) => selected(options, metric) && !(options.quick && metric.slow && options.metrics === undefined),
   );
+  const versions = Object.fromEntries(
+    peers.map((Peer) => [Peer.label, Peer.version()]).filter(([, version]) => version !== undefined),
+  );
+  const state = () => ({ results: results.summary(), peers: peers.map(({ label }) => label), versions });
   for (const mtu of options.mtus) {
     const first = mtu === options.mtus[0];
     const setup = { tools, mtu, tree: options.tree };
@@ -164,6 +171,7 @@ export async function macro(options) {
         for (const lab of labs) await lab?.down();
       }
     }
+    save(state());
     if (!first) continue;
     await fresh(
       results,
@@ -173,9 +181,7 @@ export async function macro(options) {
       options,
     );
     await special(results, fit, setup, options);
+    save(state());
   }
-  const versions = Object.fromEntries(
-    peers.map((Peer) => [Peer.label, Peer.version()]).filter(([, version]) => version !== undefined),
-  );
-  return { results: results.summary(), peers: peers.map(({ label }) => label), versions };
+  return state();
 }

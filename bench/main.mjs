@@ -21,12 +21,15 @@ async function main(argv) {
     machine: describeMachine(options.tree),
     options: { reps: options.reps, secs: options.secs, mtus: options.mtus },
   };
+  const write = (state) => {
+    if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify(state, null, 1)}\n`);
+  };
   if (wanted.includes('micro')) {
     output.micro = await micro(options);
     console.log(`\n### Micro\n\n${microTable(output.micro)}`);
   }
   if (wanted.includes('macro')) {
-    const { results, peers, versions } = await macro(options);
+    const { results, peers, versions } = await macro(options, (state) => write({ ...output, ...state }));
     Object.assign(output, { peers, versions, results, goals: goals(results) });
     console.log(`\n${tables(results, peers)}\n\n${goalTable(output.goals)}`);
     const failed = failures(results);
@@ -38,7 +41,7 @@ async function main(argv) {
   console.log(
     `Machine: ${machine.cpu}, ${machine.memory}, ${machine.system}, Linux ${machine.kernel}, Node ${machine.node}, load before ${machine.loadBefore}`,
   );
-  if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify(output, null, 1)}\n`);
+  write(output);
 }
 
 try {

@@ -1,19 +1,21 @@
 /**
  * Where netproxy's time goes: one metric with the V8 profiler in the measured process.
  *
- *   npm run bench -- profile tcp_up_1 [--mtu 1500] [--ours netproxy-tap] [--secs 3] [--tree DIR] [--top 25] [--heap] [--out FILE]
+ *   npm run bench -- profile tcp_up_1 [--mtu 1500] [--ours netproxy-tap] [--secs 3] [--tree DIR] [--top 25] [--heap | --perf] [--out FILE]
  *
- * Self time by function, of the time in which the process was not idle. Calls into the addon, with the kernel's work in
- * them, all bear the name of its class, Poller: the function that called stands behind the arrow. --heap: bytes allocated by function instead, by sampling;
+ * Self time by function, of the time in which the process was not idle; what runs in the addon, and in the kernel for it,
+ * stands under the function that called it. --heap: bytes allocated by function instead, by sampling;
+ * --perf: by `perf`, which sees the kernel and the addon's inside too;
  * --out keeps the profile for a browser's developer tools.
  */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Lab } from './lib/lab.mjs';
 import { METRICS } from './lib/metrics.mjs';
 import { PEERS, missingBuild } from './lib/peers.mjs';
 import { markdown, short } from './lib/table.mjs';
-import { BENCH, BenchError, ROOT, buildTools, sleep } from './lib/tools.mjs';
+import { BENCH, BenchError, Child, ROOT, buildTools, sleep, which } from './lib/tools.mjs';
 
 const PROBE = path.join(BENCH, 'lib', 'probe.mjs');
 
@@ -22,7 +24,7 @@ function parse(argv) {
   for (let i = 0; i < argv.length; i++) {
     const name = argv[i].replace(/^--/, '');
     if (name === argv[i]) options.metric = name;
-    else if (name === 'heap') options.heap = true;
+    else if (name === 'heap' || name === 'perf') options[name] = true;
     else if (['mtu', 'ours', 'secs', 'tree', 'top', 'out'].includes(name)) {
       const value = argv[++i];
       options[name] = ['mtu', 'secs', 'top'].includes(name) ? Number(value) : value;
@@ -38,18 +40,26 @@ function where({ functionName, url, lineNumber }) {
   return `${functionName || '(anonymous)'}${file === '' ? '' : `  ${file}:${lineNumber + 1}`}`;
 }
 
-/** What has no source, the addon above all, is told apart by who called it. */
+/**
+ * What has no source is told apart by who called it. V8 gives all functions of the addon the name of any one of them, so
+ * they are one here: with the kernel's work in them.
+ */
 function withCaller(node, parent) {
   const name = where(node.callFrame);
-  if (
-    node.callFrame.url !== '' ||
-    parent === undefined ||
-    name.startsWith('(') ||
-    parent.callFrame.functionName === '(root)'
-  )
-    return name;
-  return `${name}  ← ${where(parent.callFrame)}`;
+  if (node.callFrame.url !== '' || parent === undefined || name.startsWith('(')) return name;
+  const caller = where(parent.callFrame);
+  if (caller.startsWith('(')) return name;
+  const native =
+    /  (native|link)\/(?!stream-|socket-)/.test(caller) && !BUILT_IN.has(node.callFrame.functionName);
+  return `${native ? 'addon' : name}  ← ${caller}`;
 }
+
+/** Functions of the language that native/ and link/ call. */
+const BUILT_IN = new Set(
+  [Array, Map, Set, Uint8Array, Int32Array, DataView, Math, Reflect.getPrototypeOf(Uint8Array)].flatMap(
+    (type) => [...Object.getOwnPropertyNames(type.prototype ?? type), type.name],
+  ),
+);
 
 /** Self time in µs by function. */
 export function selfTimes(profile) {
@@ -60,7 +70,8 @@ export function selfTimes(profile) {
   const totals = new Map();
   profile.samples.forEach((id, i) => {
     const name = names.get(id);
-    if (name !== '(idle)') totals.set(name, (totals.get(name) ?? 0) + Math.max(0, profile.timeDeltas[i]));
+    if (name !== '(idle)' && !name.includes('node:inspector'))
+      totals.set(name, (totals.get(name) ?? 0) + Math.max(0, profile.timeDeltas[i]));
   });
   return totals;
 }
@@ -75,6 +86,39 @@ export function allocations(profile) {
   };
   visit(profile.head);
   return totals;
+}
+
+/** Samples of all threads by `perf`; what the kernel is called from its own symbols. */
+async function perf(lab, metric, pid, { secs, top, ours, mtu }) {
+  if (which('perf') === undefined) throw new BenchError('perf is missing: apt-get install linux-perf');
+  const data = lab.file('perf.data');
+  const recorder = new Child([
+    'perf',
+    'record',
+    '-e',
+    'cpu-clock',
+    '-F',
+    '999',
+    '-o',
+    data,
+    '-p',
+    String(pid),
+  ]);
+  const result = await metric.run(lab, { secs, warm: 0.5 });
+  recorder.process.kill('SIGINT');
+  await recorder.ended;
+  const report = spawnSync(
+    'perf',
+    ['report', '-i', data, '--stdio', '--no-children', '--percent-limit', '0.3'],
+    {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+    },
+  );
+  const lines = report.stdout.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
+  if (lines.length === 0) throw new BenchError(`perf: ${recorder.complaints.trim().split('\n').at(-1)}`);
+  console.log(`${ours}, ${metric.id} at MTU ${mtu}: ${short(result.value)} ${metric.unit}\n`);
+  console.log(lines.slice(0, top).join('\n'));
 }
 
 async function main(argv) {
@@ -107,6 +151,10 @@ async function main(argv) {
     // Once without, so that the compiler has done its work.
     await metric.run(lab, { secs: 1, warm: 0.5 });
     const { pid } = lab.peers[0];
+    if (options.perf) {
+      await perf(lab, metric, pid, options);
+      return;
+    }
     const cpuBefore = lab.cpu().peer;
     process.kill(pid, 'SIGUSR2');
     const result = await metric.run(lab, { secs: options.secs, warm: 0.5 });

@@ -74,11 +74,10 @@ export function goals(summary) {
   add('4  p50 beside an unpaced upload, µs', at('rr_beside_bulk', 1500, TAP), 2000, less);
   ahead('4  connections, 64 at once', 'crr_64', 1500, TAP, ['pasta'], 1);
   for (const way of ['up', 'down']) {
-    const loss = (peer) => at(`udp_${way}_1400_paced`, 1500, peer, 'loss');
-    add(`4  UDP ${way} 1400 B at 20,000/s, loss`, ratio(loss(TAP), loss('pasta')), 1, {
-      ...less,
-      than: 'pasta',
-    });
+    const [ours, theirs] = [TAP, 'pasta'].map((peer) => at(`udp_${way}_1400_paced`, 1500, peer, 'loss'));
+    const above = ours === undefined || theirs === undefined ? undefined : Math.max(0, ours - theirs) * 100;
+    // Of 20,000 datagrams a few may be left in a buffer when the count ends.
+    add(`4  UDP ${way} 1400 B at 20,000/s, loss above pasta's, %`, above, 0.05, less);
   }
   add('5  RSS idle, MiB', at('rss_idle', 1500, TAP), 90, less);
   add('5  RSS per flow at 1,000, KiB', at('rss_flow_1000', 1500, TAP), 40, less);

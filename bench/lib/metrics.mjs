@@ -203,7 +203,7 @@ const flow = (way, flows) => ({
   unit: 'Gbit/s',
   mtus: 'all',
   run: (lab, options) => bulk(lab, way, flows, options),
-  fits: (Peer) => way !== 'in' || (Peer.label !== 'relay' && Peer.label !== 'relay-offload'),
+  fits: (Peer) => way !== 'in' || !Peer.tcpOnly,
 });
 
 const trips = (id, group, run) => ({ id, group, unit: 'µs', less: true, run });
@@ -276,7 +276,7 @@ export const METRICS = [
     less: true,
     fresh: true,
     run: async (lab) => ({ value: rss(lab) / 1024 }),
-    fits: (Peer) => Peer.label !== 'veth',
+    fits: (Peer) => Peer.role !== 'floor',
   },
   {
     id: 'rss_flow_1000',
@@ -285,7 +285,7 @@ export const METRICS = [
     less: true,
     fresh: true,
     run: (lab) => held(lab, 1000),
-    fits: (Peer) => Peer.label !== 'veth',
+    fits: (Peer) => Peer.role !== 'floor',
   },
   {
     id: 'rss_flow_10000',
@@ -294,7 +294,7 @@ export const METRICS = [
     less: true,
     fresh: true,
     slow: true,
-    run: (lab) => held(lab, 9500),
+    run: (lab) => held(lab, 10_000),
     fits: (Peer) => Peer.role === 'ours',
   },
   ...['up', 'down'].map((way) => ({

@@ -18,7 +18,7 @@ export class Peer {
   /** Refuses to start without a default route; it leads nowhere. */
   static wantsRoute = false;
   static mtus = undefined;
-  /** Only TCP. */
+  /** Only TCP, and only out of the guest. */
   static tcpOnly = false;
   /** It answers DHCP. */
   static dhcp = false;
@@ -27,7 +27,6 @@ export class Peer {
   /** Its own DNS forwarder. */
   dns = undefined;
   inboundHost = TARGET;
-  canInbound = true;
 
   constructor(lab, options) {
     this.lab = lab;
@@ -147,7 +146,6 @@ class Relay extends Peer {
   static label = 'relay';
   static role = 'floor';
   static tcpOnly = true;
-  canInbound = false;
   mode = 'plain';
 
   async start() {
