@@ -28,6 +28,7 @@ export const GROUPS = {
     nmap: ['nmap'],
     'openssh-client': ['ssh'],
     procps: ['ps', 'sysctl'],
+    python3: ['python3'],
     socat: ['socat'],
     tcpdump: ['tcpdump'],
     traceroute: ['traceroute'],

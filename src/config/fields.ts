@@ -5,7 +5,7 @@
 import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { parsePublish } from '../forwarder/index.js';
-import { parseFaults, parseLinkSpec } from '../link/index.js';
+import { type ListenKind, parseFaults, parseLinkSpec } from '../link/index.js';
 import { parseRule } from '../policy/index.js';
 
 /** A whole number within limits, both included. */
@@ -107,7 +107,7 @@ export const publish = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePub
 export const faults = parsedBy('faults such as loss=2%,delay=20ms', parseFaults);
 
 /** The address of a listener (or of a peer to dial) of one kind of link. */
-export function linkAddress(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock'): z.ZodString {
+export function linkAddress(kind: ListenKind): z.ZodString {
   const allowed =
     kind === 'vsock' ? 'a vsock address such as 1024 or 3:1024' : 'an address such as unix:/run/vm.sock';
   return parsedBy(allowed, (text) => parseLinkSpec(text, kind));

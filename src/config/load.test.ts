@@ -21,6 +21,8 @@ links:
   - { kind: vpnkit, address: /run/b.sock }
   - { kind: connect, address: tcp:127.0.0.1:7777 }
   - { kind: vsock, address: "1024" }
+  - { kind: vfkit, address: unix:/run/v.sock }
+  - { kind: bess, address: /run/w.sock }
   - { kind: tap, interface: tap0, netns: guest }
   - { kind: tap-fd, fd: 5 }
   - { kind: fd, fd: 3, framing: qemu }
@@ -54,7 +56,7 @@ const message = (text: string): string => {
 describe('parseConfig', () => {
   it('takes every key, and the same as JSON', () => {
     const config = parseConfig(FULL, 'net.yaml');
-    expect(config.links).toHaveLength(8);
+    expect(config.links).toHaveLength(10);
     expect(config.policy?.rules).toEqual(['allow tcp:10.0.0.0/8:80,8000-8100@build', 'deny host']);
     expect(parseConfig(JSON.stringify(config), 'net.json')).toEqual(config);
   });
@@ -94,7 +96,7 @@ describe('parseConfig', () => {
     ],
     [
       'links:\n  - {kind: tape}',
-      'links[0].kind: "tape" is not allowed; allowed: one of qemu, vpnkit, connect, vsock, tap',
+      'links[0].kind: "tape" is not allowed; allowed: one of qemu, vpnkit, connect, vsock, vfkit, bess, tap',
     ],
     [
       'links:\n  - {kind: tap, interface: tap0, speed: 1}',

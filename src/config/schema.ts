@@ -1,5 +1,6 @@
 /** The configuration file, version 1. Everything that the command line can say, and some more; unknown keys are refused. */
 import * as z from 'zod';
+import type { ListenKind } from '../link/index.js';
 import * as field from './fields.js';
 
 /** An object that refuses unknown keys and then lists the known ones. */
@@ -31,15 +32,14 @@ const guestSchema = section({
 
 const guest = guestSchema.optional();
 
-function listenerSchema<const K extends 'qemu' | 'vpnkit' | 'connect' | 'vsock'>(
+function listenerSchema<const K extends ListenKind>(
   kind: K,
   description: string,
+  address = 'unix:/PATH, tcp:HOST:PORT, fd:N, connect:… to dial; vsock: PORT or CID:PORT',
 ) {
   return section({
     kind: z.literal(kind),
-    address: field
-      .linkAddress(kind)
-      .describe('unix:/PATH, tcp:HOST:PORT, fd:N, connect:… to dial; vsock: PORT or CID:PORT'),
+    address: field.linkAddress(kind).describe(address),
     guest,
   }).describe(description);
 }
@@ -51,6 +51,12 @@ const linkSchema = z.discriminatedUnion(
     listenerSchema('vpnkit', 'The vpnkit protocol (VMN3T)'),
     listenerSchema('connect', 'HTTP POST /connect, then frames; other requests go to the control API'),
     listenerSchema('vsock', 'AF_VSOCK, carrying connect or vpnkit (needs the addon)'),
+    listenerSchema(
+      'vfkit',
+      'A unix datagram socket, one frame each, many guests by their addresses (needs the addon)',
+      'unix:/PATH',
+    ),
+    listenerSchema('bess', 'A unix seqpacket socket, one frame each (needs the addon)', 'unix:/PATH'),
     section({
       kind: z.literal('tap'),
       interface: field.interfaceName.describe('Name of the TAP; made when it does not exist'),
@@ -68,7 +74,7 @@ const linkSchema = z.discriminatedUnion(
     }).describe('A connected stream socket of the parent'),
     section({ kind: z.literal('stdio'), guest }).describe('Frames on standard input and output'),
   ],
-  { error: 'one of qemu, vpnkit, connect, vsock, tap, tap-fd, fd, stdio, with its keys' },
+  { error: 'one of qemu, vpnkit, connect, vsock, vfkit, bess, tap, tap-fd, fd, stdio, with its keys' },
 );
 
 const dhcpSchema = section({

@@ -7,6 +7,8 @@
  * look at it (each PROBE_INTERVAL, and at once when somebody new comes: it may be the same guest under a new address,
  * whose MAC and lease the old one would keep) finds nobody there. It is met again with its next datagram.
  *
+ * A peer whose link is closed at once (nobody wants it) is deaf and dumb until the next look: its datagrams are dropped.
+ *
  * Limits: MAX_PEERS, beyond which the peer that was silent the longest makes place, counted by the listener.
  */
 import { constants } from 'node:os';
@@ -44,6 +46,8 @@ export class DatagramPort {
   private readonly deps: DatagramDeps;
   private readonly events: PortEvents;
   private readonly peers = new Map<number, PeerLink>();
+  /** Handles of peers that nobody wanted. */
+  private readonly muted = new Set<number>();
   private readonly meta = new Int32Array(BATCH_FRAMES * META_STRIDE);
   private readonly metaId: number;
   private block: Block | undefined;
@@ -52,6 +56,8 @@ export class DatagramPort {
   private state: 'open' | 'leaving' | 'closed' = 'open';
   /** Somebody new came in this wake-up already: the others were looked at. */
   private looked = false;
+  /** The peer that is being introduced. */
+  private meeting = 0;
   private sorting = false;
   private timer: NodeJS.Timeout | undefined;
 
@@ -76,17 +82,26 @@ export class DatagramPort {
   close(): void {
     if (this.state !== 'open') return;
     this.state = 'leaving';
-    if (this.peers.size === 0) this.shut();
+    this.unmute();
+    this.rest();
   }
 
   /** A peer's link ended. */
   forget(peer: number): void {
     if (!this.peers.delete(peer)) return;
     this.hub.unwatch(peer);
-    this.hub.poller.closeHandle(peer);
+    if (peer === this.meeting && this.state === 'open') this.muted.add(peer);
+    else this.hub.poller.closeHandle(peer);
+    this.rest();
+  }
+
+  /** Lets go of what only peers need, when there are none. */
+  private rest(): void {
     if (this.peers.size > 0) return;
-    clearInterval(this.timer);
-    this.timer = undefined;
+    if (this.muted.size === 0) {
+      clearInterval(this.timer);
+      this.timer = undefined;
+    }
     if (this.state === 'leaving') this.shut();
     else if (!this.sorting) this.dropBlock();
   }
@@ -134,13 +149,14 @@ export class DatagramPort {
         const at = next * META_STRIDE;
         if (meta[at + 1]! > 0) batch.add(meta[at]!, meta[at + 1]!);
       }
-      link?.deliver(batch, ++this.serial);
+      if (link !== undefined) link.deliver(batch, ++this.serial);
     }
   }
 
   /** A new peer; undefined when none is wanted. */
   private meet(peer: number): PeerLink | undefined {
     const { hub, deps } = this;
+    if (this.muted.has(peer)) return undefined;
     if (this.state !== 'open') {
       hub.poller.closeHandle(peer);
       return undefined;
@@ -148,13 +164,17 @@ export class DatagramPort {
     if (!this.looked) this.probe();
     this.looked = true;
     if (this.peers.size >= MAX_PEERS) this.evict();
+    if (this.muted.size >= MAX_PEERS) this.unmute();
     const path = (hub.poller.peerPath(peer) ?? '').replace('\0', '@');
     const link = new PeerLink(hub, peer, `${this.name}#${path}`, this);
     this.peers.set(peer, link);
     this.timer ??= setInterval(() => {
       this.probe();
+      this.unmute();
     }, deps.probeInterval ?? PROBE_INTERVAL).unref();
+    this.meeting = peer;
     this.events.met(link);
+    this.meeting = 0;
     return link;
   }
 
@@ -164,6 +184,13 @@ export class DatagramPort {
       const result = this.hub.poller.peerProbe(peer);
       if (result === ECONNREFUSED || result === ENOENT) link.broke(result);
     }
+  }
+
+  /** Gives peers that nobody wanted another chance. */
+  private unmute(): void {
+    for (const peer of this.muted) this.hub.poller.closeHandle(peer);
+    this.muted.clear();
+    this.rest();
   }
 
   private evict(): void {
@@ -188,6 +215,7 @@ export class DatagramPort {
     const error = nativeError('ERR_NETPROXY_LINK', this.name, result);
     this.deps.logger.warn(error.message, { kind: 'vfkit' });
     this.state = 'leaving';
+    this.unmute();
     for (const link of [...this.peers.values()]) link.finish(error);
     if (this.isOpen()) this.shut();
   }

@@ -297,6 +297,24 @@ sys.stdin.read()
       expect(stats.links).toBe(0);
     });
 
+    it('does not hear a peer that nobody wants, and lets it try again', async () => {
+      let met = 0;
+      const refuse = (link: Link): void => {
+        met++;
+        link.close();
+      };
+      const { stats } = await listen('vfkit', { onLink: refuse, probeInterval: 300 });
+      const child = client({ own: `${directory}/p` });
+      for (let i = 0; i < 50; i++) child.peer.send(testFrame(60, i));
+      while (met === 0) await pause(2);
+      await pause(50);
+      expect([met, stats.links]).toEqual([1, 0]);
+      await pause(350);
+      child.peer.send(testFrame(60));
+      while (met === 1) await pause(2);
+      expect(met).toBe(2);
+    });
+
     it('leaves links alone when it closes, and lets go of everything with the last', async () => {
       const handles = hub.poller.handleCount();
       await listen();

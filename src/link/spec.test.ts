@@ -63,6 +63,20 @@ describe('link addresses', () => {
     );
   });
 
+  it.each(['vfkit', 'bess'] as const)('%s listens at a path', (kind) => {
+    const address = { transport: 'unix', path: '/run/v' };
+    expect(parseLinkSpec('unix:/run/v', kind)).toEqual({ mode: 'listen', address });
+    expect(parseLinkSpec('/run/v', kind)).toEqual({ mode: 'listen', address });
+    for (const text of ['connect:/run/v', 'tcp:127.0.0.1:1', 'fd:3', 'vsock://:1', '1024', '']) {
+      expect(() => parseLinkSpec(text, kind), text).toThrow(
+        expect.objectContaining({
+          message: expect.stringContaining(`${kind}: "${text}"`),
+          remedy: 'Allowed: unix:/PATH, /PATH.',
+        }),
+      );
+    }
+  });
+
   it('refuses connect:fd and paths that the kernel would cut', () => {
     expect(() => parseLinkSpec('connect:fd:3', 'qemu')).toThrow('--fd N');
     expect(() => checkPath('/'.padEnd(UNIX_PATH_MAX, 'x'))).not.toThrow();

@@ -61,6 +61,11 @@ export function isPacketKind(kind: ListenKind): kind is PacketKind {
   return kind === 'vfkit' || kind === 'bess';
 }
 
+/** Whether a link of this kind (in the configuration) comes in at an address. */
+export function isListenKind(kind: string): kind is ListenKind {
+  return (LISTEN_KINDS as readonly string[]).includes(kind);
+}
+
 /** The text of an address, as `parseLinkSpec` reads it. */
 export function formatLinkAddress(address: LinkAddress): string {
   switch (address.transport) {

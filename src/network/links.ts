@@ -5,6 +5,7 @@ import {
   type AcceptDeps,
   type LinkListener,
   type LinkPeer,
+  type ListenKind,
   type NativeHub,
   type TapOptions,
   type VpnkitAssign,
@@ -40,11 +41,7 @@ export class Links {
     this.deps = deps;
   }
 
-  async listen(
-    kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock',
-    where: string,
-    options: LinkOptions,
-  ): Promise<LinkListener> {
+  async listen(kind: ListenKind, where: string, options: LinkOptions): Promise<LinkListener> {
     const listener = await listenLinks(kind, where, {
       ...this.acceptDeps(),
       onLink: (link, peer) => {

@@ -17,7 +17,7 @@ import {
   parseMac,
 } from '../core/index.js';
 import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
-import type { TapOptions } from '../link/index.js';
+import type { ListenKind, TapOptions } from '../link/index.js';
 import type { Decision } from '../policy/index.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
 import { Guest, type GuestOwner } from './guest.js';
@@ -218,7 +218,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   /** Lets guests in at an address (see `parseLinkSpec`); closes with the network. */
-  listenLinks(kind: 'qemu' | 'vpnkit' | 'connect' | 'vsock', where: string, options: LinkOptions = {}) {
+  listenLinks(kind: ListenKind, where: string, options: LinkOptions = {}) {
     return this.links.listen(kind, where, options);
   }
 
