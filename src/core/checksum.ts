@@ -1,6 +1,6 @@
 /**
- * The Internet checksum (RFC 1071). Sums are kept unfolded in a double until `finish`, big-endian words;
- * a sum over pieces is right when every piece but the last has even length (`sumOdd` for those that have not).
+ * The Internet checksum (RFC 1071) over big-endian words. Sums are kept unfolded until `finish`, but small enough to be small
+ * integers; a sum over pieces is right when every piece but the last has even length (`sumOdd` for those that have not).
  */
 
 /** Adds `length` bytes at `offset` to `sum` as big-endian 16-bit words; an odd last byte is padded with zero. */
@@ -22,7 +22,8 @@ export function sumBytes(bytes: Uint8Array, offset: number, length: number, sum:
     at += 2;
   }
   if (at < end) high += bytes[at]!;
-  return sum + high * 256 + low;
+  // 256 times the high bytes, with what exceeds 16 bits carried around.
+  return sum + ((high & 255) << 8) + (high >>> 8) + low;
 }
 
 /** As `sumBytes`, for a piece that starts at an odd position of the checksummed text. */
@@ -31,10 +32,10 @@ export function sumOdd(bytes: Uint8Array, offset: number, length: number, sum: n
   return sumBytes(bytes, offset + 1, length - 1, sum + bytes[offset]!);
 }
 
-/** Folds the carries (end-around) to 16 bits. */
+/** Folds the carries (end-around) to 16 bits. `sum`: below 2^32. */
 export function fold(sum: number): number {
   let folded = sum;
-  while (folded > 0xffff) folded = Math.floor(folded / 0x10000) + (folded % 0x10000);
+  while (folded > 0xffff) folded = (folded >>> 16) + (folded & 0xffff);
   return folded;
 }
 

@@ -10,13 +10,28 @@ const OUTSIDE = -1;
 /** Out of the heap and about to fire. */
 const DUE = -2;
 
-/** One deadline. Reused: an owner keeps its Timer as long as it lives. */
-export class Timer {
-  /** When it fires; Infinity when it is not set. Changed by `Timers` only. */
-  at: Millis = NEVER;
+/** One deadline; `at`, `index` and `key` are changed by `Timers` only. An owner of one deadline may be it itself. */
+export interface Deadline {
+  /** When it fires; Infinity when it is not set. */
+  at: Millis;
   /** Position in the heap, OUTSIDE, or DUE; `key` is the time the heap believes. */
-  index = OUTSIDE;
-  key: Millis = NEVER;
+  index: number;
+  key: Millis;
+  fire(now: Millis): void;
+}
+
+/** What `at`, `index` and `key` are before a deadline is set. */
+export const UNSET: { readonly at: Millis; readonly index: number; readonly key: Millis } = {
+  at: NEVER,
+  index: OUTSIDE,
+  key: NEVER,
+};
+
+/** A deadline with a function. Reused: an owner keeps its Timer as long as it lives. */
+export class Timer implements Deadline {
+  at = UNSET.at;
+  index = UNSET.index;
+  key = UNSET.key;
   readonly fire: (now: Millis) => void;
 
   constructor(fire: (now: Millis) => void) {
@@ -25,8 +40,8 @@ export class Timer {
 }
 
 export class Timers {
-  private readonly heap: Timer[] = [];
-  private readonly due: Timer[] = [];
+  private readonly heap: Deadline[] = [];
+  private readonly due: Deadline[] = [];
 
   /** How many timers stand in the heap, cancelled ones that have not come up included. */
   get size(): number {
@@ -34,7 +49,7 @@ export class Timers {
   }
 
   /** Sets or moves a timer; Infinity cancels it. */
-  set(timer: Timer, at: Millis): void {
+  set(timer: Deadline, at: Millis): void {
     timer.at = at;
     if (at === NEVER) {
       if (timer.index >= 0) this.remove(timer);
@@ -52,7 +67,7 @@ export class Timers {
     }
   }
 
-  cancel(timer: Timer): void {
+  cancel(timer: Deadline): void {
     this.set(timer, NEVER);
   }
 
@@ -92,7 +107,7 @@ export class Timers {
     return fired;
   }
 
-  private remove(timer: Timer): void {
+  private remove(timer: Deadline): void {
     const { heap } = this;
     const last = heap.pop()!;
     if (last !== timer) {
@@ -105,7 +120,7 @@ export class Timers {
     timer.key = NEVER;
   }
 
-  private up(timer: Timer): void {
+  private up(timer: Deadline): void {
     const { heap } = this;
     let at = timer.index;
     while (at > 0) {
@@ -120,7 +135,7 @@ export class Timers {
     timer.index = at;
   }
 
-  private down(timer: Timer): void {
+  private down(timer: Deadline): void {
     const { heap } = this;
     let at = timer.index;
     for (;;) {

@@ -85,11 +85,11 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   }
 
   readable(): void {
-    this.pullFromHost();
+    if (this.phase === 'open') this.endpoint.pull();
   }
 
   writable(): void {
-    if (this.phase !== 'finding') this.pushToHost();
+    if (this.phase === 'open') this.endpoint.push();
   }
 
   ended(): void {
@@ -142,6 +142,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     const n = stream.receive(ring);
     if (n === 0) return;
     this.bytesToGuest += n;
+    endpoint.spent(n);
     endpoint.wrote();
   }
 
@@ -153,6 +154,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
       const n = stream.send(queue);
       if (n > 0) {
         this.bytesToHost += n;
+        endpoint.spent(n);
         endpoint.consumed(n);
       }
     }

@@ -1,19 +1,35 @@
 /**
  * One poller with its dispatch: which handle's events go to whom, and memory that the poller knows by number. The poller
  * keeps the process alive only while somebody watches a handle.
+ *
+ * A wake-up is a turn: everybody whose handle is ready is told, as far as TURN goes, then what was deferred meanwhile runs
+ * once. Whoever had to wait comes first in the next turn.
  */
 import type { Memory, Region } from '../core/index.js';
 import type { NativeAddon, Poller } from './addon.js';
+import { READ } from './constants.js';
 
 /** Ready handles reported per wake-up; epoll reports the others at the next. */
 const READY_MAX = 1024;
+/** After this long no more handles are read in one wake-up, ms. */
+const TURN = 2;
+/** Free memory kept for reuse, in all, bytes. */
+const KEPT_BYTES = 8 * 1024 * 1024;
 
 export class Hub {
   readonly poller: Poller;
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
   private readonly watchers = new Map<number, (events: number) => void>();
-  private readonly graves: number[] = [];
+  private graves: Region[] = [];
+  /** Memory that nobody uses, by size. */
+  private readonly kept = new Map<number, Region[]>();
+  private keptBytes = 0;
+  private readonly deferred: ((() => void) | undefined)[] = [];
+  private deferredCount = 0;
+  private dispatching = false;
+  /** The handle that has to be told first, for it was left out the last time; 0: none. */
+  private first = 0;
   private closed = false;
 
   constructor(addon: NativeAddon) {
@@ -21,15 +37,10 @@ export class Hub {
       this.dispatch(count);
     }, this.ready);
     this.poller.unref();
-    const { poller } = this;
     this.memory = {
-      allocate: (size) => {
-        const bytes = new Uint8Array(size);
-        const id = poller.register(bytes);
-        return { id: Math.max(id, 0), bytes, view: new DataView(bytes.buffer) };
-      },
+      allocate: (size) => this.allocate(size),
       free: (region: Region) => {
-        if (region.id > 0) this.bury(region.id);
+        if (region.id > 0) this.bury(region);
       },
     };
   }
@@ -44,6 +55,12 @@ export class Hub {
     if (this.watchers.size === 0 && !this.closed) this.poller.unref();
   }
 
+  /** Calls back once when everything that is ready now has been looked at. */
+  defer(callback: () => void): void {
+    if (this.dispatching) this.deferred[this.deferredCount++] = callback;
+    else setImmediate(callback);
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -51,20 +68,80 @@ export class Hub {
     this.poller.close();
   }
 
+  private allocate(size: number): Region {
+    const known = this.kept.get(size)?.pop();
+    if (known !== undefined) {
+      this.keptBytes -= size;
+      return known;
+    }
+    const bytes = new Uint8Array(size);
+    const id = this.poller.register(bytes);
+    return { id: Math.max(id, 0), bytes, view: new DataView(bytes.buffer) };
+  }
+
   /**
    * Forgets memory when the current run of code is over: frames that were composed in it may still point there until
-   * they are flushed, and its number must not stand for other memory before.
+   * they are flushed, and it must not be written by others before.
    */
-  private bury(id: number): void {
-    this.graves.push(id);
+  private bury(region: Region): void {
+    this.graves.push(region);
     if (this.graves.length > 1) return;
     queueMicrotask(() => {
-      for (const grave of this.graves.splice(0)) this.poller.unregister(grave);
+      const { graves } = this;
+      this.graves = [];
+      for (const grave of graves) this.forget(grave);
     });
   }
 
+  private forget(region: Region): void {
+    const size = region.bytes.length;
+    if (this.keptBytes + size > KEPT_BYTES || this.closed) {
+      this.poller.unregister(region.id);
+      return;
+    }
+    this.keptBytes += size;
+    const list = this.kept.get(size);
+    if (list === undefined) this.kept.set(size, [region]);
+    else list.push(region);
+  }
+
   private dispatch(count: number): void {
+    const began = performance.now();
+    this.dispatching = true;
+    try {
+      this.tell(count, began + TURN);
+    } finally {
+      this.dispatching = false;
+    }
+    // What is deferred from here on waits for the next turn.
+    const { deferred, deferredCount } = this;
+    this.deferredCount = 0;
+    for (let i = 0; i < deferredCount; i++) {
+      const callback = deferred[i]!;
+      deferred[i] = undefined;
+      callback();
+    }
+  }
+
+  /** Tells the handles that are ready; from `until` on, only those with news that would not come again. */
+  private tell(count: number, until: number): void {
     const { ready, watchers } = this;
-    for (let i = 0; i < count && !this.closed; i++) watchers.get(ready[i * 2]!)?.(ready[i * 2 + 1]!);
+    const start = this.first === 0 ? 0 : this.place(this.first, count);
+    this.first = 0;
+    for (let n = 0; n < count && !this.closed; n++) {
+      const at = (start + n < count ? start + n : start + n - count) * 2;
+      const handle = ready[at]!;
+      const events = ready[at + 1]!;
+      // Being readable is reported again at the next wake-up.
+      if (this.first !== 0 && events === READ) continue;
+      watchers.get(handle)?.(events);
+      if (this.first === 0 && n + 1 < count && performance.now() > until)
+        this.first = ready[(start + n + 1 < count ? start + n + 1 : start + n + 1 - count) * 2]!;
+    }
+  }
+
+  private place(handle: number, count: number): number {
+    for (let i = 0; i < count; i++) if (this.ready[i * 2] === handle) return i;
+    return 0;
   }
 }

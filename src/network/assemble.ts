@@ -17,7 +17,7 @@ import {
   Publisher,
   UdpNat,
 } from '../forwarder/index.js';
-import { hostNetworks, nodeIo, nodeScheduler, ownAddresses, systemRandom } from '../host/index.js';
+import { hostNetworks, nodeIo, ownAddresses, systemRandom } from '../host/index.js';
 import { Policy, type PolicyRule, parseRule } from '../policy/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
@@ -54,7 +54,8 @@ export function assemble(
   leaseChanged: (event: DhcpEvent) => void,
 ): Parts {
   const logger = deps.logger ?? silentLogger;
-  const scheduler = deps.scheduler ?? nodeScheduler;
+  const native = nativeParts(deps.native ?? deps.io === undefined);
+  const scheduler = deps.scheduler ?? native.scheduler;
   const random = deps.random ?? systemRandom();
   const addresses = resolveAddresses(config, deps.io === undefined ? hostNetworks : () => []);
   const { subnet, gatewayIp, gatewayMac, hostAlias, mtu } = addresses;
@@ -64,7 +65,6 @@ export function assemble(
     { subnet, gatewayIp, hostAlias, rules, defaultAction },
     ownAddressCheck(deps, () => scheduler.now()),
   );
-  const native = nativeParts(deps.native ?? deps.io === undefined);
   const memory = native.hub?.memory ?? plainMemory;
   const io = deps.io ?? native.io ?? nodeIo;
   const pool = new BlockPool(memory);

@@ -1,5 +1,6 @@
 /** What a network gets from the native addon, when it is there. */
-import type { HostIo } from '../core/index.js';
+import type { HostIo, Scheduler } from '../core/index.js';
+import { nodeScheduler } from '../host/index.js';
 import { Hub, loadNative, nativeIo, nativePinger } from '../native/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Pinger } from './upper.js';
@@ -7,6 +8,8 @@ import type { Pinger } from './upper.js';
 export interface NativeParts {
   readonly hub: Hub | undefined;
   readonly io: HostIo | undefined;
+  /** The event loop: with the addon, what is deferred within a wake-up runs at its end. */
+  readonly scheduler: Scheduler;
   readonly pinger: ((stack: Stack) => Pinger | undefined) | undefined;
   /** Why there is no addon. */
   readonly reason: string | undefined;
@@ -16,11 +19,24 @@ export interface NativeParts {
 export function nativeParts(wanted: boolean): NativeParts {
   const { addon, reason } = wanted ? loadNative() : { addon: undefined, reason: 'it was not asked for' };
   if (addon === undefined)
-    return { hub: undefined, io: undefined, pinger: undefined, reason, close: () => undefined };
+    return {
+      hub: undefined,
+      io: undefined,
+      scheduler: nodeScheduler,
+      pinger: undefined,
+      reason,
+      close: () => undefined,
+    };
   const hub = new Hub(addon);
   return {
     hub,
     io: nativeIo(hub),
+    scheduler: {
+      ...nodeScheduler,
+      defer: (callback) => {
+        hub.defer(callback);
+      },
+    },
     pinger: (stack) => pingerOf(hub, stack),
     reason: undefined,
     close: () => {

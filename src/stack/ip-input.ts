@@ -25,6 +25,7 @@ import {
 import {
   IP_DESTINATION,
   IP_FRAGMENT,
+  IP_HEADER,
   IP_PROTOCOL,
   IP_SOURCE,
   IP_TOS,
@@ -49,6 +50,8 @@ const FAULTS = {
   checksum: 'ipChecksum',
 } as const;
 const DHCP_SERVER_PORT = 67;
+/** First byte of an IPv4 header without options. */
+const PLAIN_HEADER = 0x45;
 
 export class IpInput {
   readonly reassembler = new Reassembler();
@@ -117,6 +120,32 @@ export class IpInput {
     );
   }
 
+  /**
+   * The usual frame: a TCP segment on a connection that stands, from whom the port's last frame was. False: it is another,
+   * and nothing was done. Numbers that do not fit a small integer would be put on the heap for each frame: words are signed.
+   */
+  segment(port: StackPort, block: Block, at: number, length: number, flags: number, now: Millis): boolean {
+    const { bytes, view } = block.region;
+    const last = port.lastNeighbour;
+    if (last === undefined || length < IP_HEADER || view.getInt32(at + IP_SOURCE) !== port.lastIpWord)
+      return false;
+    if (last.macHigh !== port.lastMacHigh || last.macLow !== port.lastMacLow) return false;
+    if (bytes[at] !== PLAIN_HEADER || bytes[at + IP_PROTOCOL] !== PROTOCOL_TCP || bytes[at + IP_TTL]! <= 1)
+      return false;
+    if ((view.getUint16(at + IP_FRAGMENT) & 0x3fff) !== 0) return false;
+    if (ipv4Fault(view, bytes, at, length) !== undefined) return false;
+    return this.stack.tcp.known(
+      port,
+      block,
+      at + IP_HEADER,
+      view.getUint16(at + IP_TOTAL_LENGTH) - IP_HEADER,
+      view.getInt32(at + IP_DESTINATION),
+      bytes[at + IP_TOS]! & 3,
+      (flags & RX_CHECKSUM_OK) === 0,
+      now,
+    );
+  }
+
   /** ICMP for datagrams whose rest never came; called by the stack's timer. */
   expire(now: Millis): void {
     for (const { port, head } of this.reassembler.expire(now)) {
@@ -144,6 +173,7 @@ export class IpInput {
     if (!this.stack.guard.mayUse(port, source)) return undefined;
     const neighbour = this.stack.learn(port, source, macHigh, macLow);
     port.lastNeighbour = neighbour;
+    port.lastIpWord = source | 0;
     return neighbour;
   }
 

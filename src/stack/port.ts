@@ -24,6 +24,9 @@ export class StackPort {
   /** The sender of the last frame, so that a run of frames of one guest costs two comparisons. */
   lastMacHigh = -1;
   lastMacLow = -1;
+  /** The lower half of that address, and the address of `lastNeighbour`, as signed words. */
+  lastMacWord = -1;
+  lastIpWord = 0;
   lastNeighbour: Neighbour | undefined;
   lastLearned = 0;
   /** Frames wait in the output for a flush. */

@@ -3,14 +3,14 @@
  *
  * Theory of operation. `input` takes a batch of frames from a port. Frames to the gateway go up: ARP, IPv4, and from
  * there TCP connections, UDP services, ICMP; all others go to the port of their MAC address, or to all. Nothing leaves
- * at once: connections that were touched wait in `dirty`, frames wait in the ports' outputs, until `flush`. That runs at
- * the end of a batch, or deferred to the end of the event-loop turn when the host side was the reason; it gives each
- * connection a budget, so that one flow cannot keep the others waiting. This is the only place that arms a timer.
+ * at once: connections that were touched wait in `turn`, frames wait in the ports' outputs, until `flush`. That runs at the
+ * end of a batch, or deferred to the end of the event-loop turn when the host side was the reason; it serves each connection
+ * with a share and all together with a budget, so that neither one flow nor one turn keeps others waiting. This is the only
+ * place that arms a timer. Time is whole milliseconds here: small integers cost no memory.
  */
 import type { Neighbour } from '../arp/index.js';
 import {
   type Block,
-  type Cancel,
   type FrameBatch,
   type FrameOutput,
   type Ipv4,
@@ -26,6 +26,7 @@ import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, MacTable } f
 import { ICMP_UNREACHABLE } from '../icmp/index.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../ipv4/index.js';
 import { createTcpCounters } from '../tcp/index.js';
+import { Alarm } from './alarm.js';
 import { Bridge } from './bridge.js';
 import { Guard } from './guard.js';
 import { ArpService } from './arp-service.js';
@@ -33,8 +34,14 @@ import { IpInput } from './ip-input.js';
 import { Packets, quotePacket } from './packets.js';
 import { StackPort } from './port.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
+import { Turn } from './turn.js';
 import type { TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
 import { type StackConfig, type StackDeps, type StackUpper, stackCounters } from './types.js';
+
+/** A sender that goes on is learned again after this, ms. */
+const LEARN_AGAIN: Millis = 10_000;
+/** Timers fired at once; those beyond wait for the next turn. */
+const TIMERS_PER_TURN = 1024;
 
 export class Stack {
   readonly config: StackConfig;
@@ -52,15 +59,16 @@ export class Stack {
   readonly guard: Guard;
   readonly gatewayHigh: number;
   readonly gatewayLow: number;
+  private readonly gatewayWord: number;
   private readonly byId = new Map<number, StackPort>();
   private nextPort = 1;
-  private dirty: TcpEndpoint[] = [];
-  private spare: TcpEndpoint[] = [];
-  private flushing = false;
+  readonly turn = new Turn();
+  /** Inside `input`, `flush` or a timer: the time it began, and a flush that follows by itself. */
+  private busy = false;
+  private time: Millis = 0;
   private deferred = false;
   private stopped = false;
-  private armedAt = Number.POSITIVE_INFINITY;
-  private cancelTimer: Cancel | undefined;
+  private readonly alarm: Alarm;
   private readonly runFlush = (): void => {
     this.deferred = false;
     this.flush();
@@ -72,6 +80,10 @@ export class Stack {
     this.upper = upper;
     this.gatewayHigh = macHigh(config.gatewayMac);
     this.gatewayLow = macLow(config.gatewayMac);
+    this.gatewayWord = this.gatewayLow | 0;
+    this.alarm = new Alarm(deps.scheduler, () => {
+      this.expire();
+    });
     const empty: Block = deps.pool.takeSmall();
     empty.release();
     this.guard = new Guard(this);
@@ -82,8 +94,9 @@ export class Stack {
     this.tcp = new TcpDemux(this, empty);
   }
 
+  /** The monotonic clock in whole milliseconds; it stands still within a turn. */
   now(): Millis {
-    return this.deps.scheduler.now();
+    return this.busy ? this.time : Math.floor(this.deps.scheduler.now());
   }
 
   // -- ports ---------------------------------------------------------------------------------------------------
@@ -139,12 +152,16 @@ export class Stack {
   /** Takes a batch of frames from a port. Keeps no reference to the batch; payload that stays retains its block. */
   input(port: StackPort, batch: FrameBatch): void {
     if (port.closed || this.stopped) return;
-    const now = this.now();
+    const now = this.begin();
     const { meta, block, count } = batch;
     this.bridge.newBatch();
-    for (let i = 0; i < count; i++) {
-      const at = i * META_STRIDE;
-      this.frame(port, block, meta[at]!, meta[at + 1]!, meta[at + 2]!, meta[at + 3]!, now);
+    try {
+      for (let i = 0; i < count; i++) {
+        const at = i * META_STRIDE;
+        this.frame(port, block, meta[at]!, meta[at + 1]!, meta[at + 2]!, meta[at + 3]!, now);
+      }
+    } finally {
+      this.busy = false;
     }
     this.flush();
   }
@@ -167,6 +184,16 @@ export class Stack {
     port.counters.framesIn++;
     port.counters.bytesIn += length;
     const sourceHigh = view.getUint16(at + 6);
+    if (
+      view.getInt32(at + 8) === port.lastMacWord &&
+      sourceHigh === port.lastMacHigh &&
+      now - port.lastLearned < LEARN_AGAIN &&
+      view.getInt32(at + 2) === this.gatewayWord &&
+      view.getUint16(at) === this.gatewayHigh &&
+      view.getUint16(at + 12) === ETHERTYPE_IPV4 &&
+      this.ip.segment(port, block, at + ETH_HEADER, length - ETH_HEADER, flags, now)
+    )
+      return;
     const sourceLow = view.getUint32(at + 8);
     if (!this.source(port, sourceHigh, sourceLow, now)) return;
     const high = view.getUint16(at);
@@ -190,18 +217,21 @@ export class Stack {
 
   /** Learns the sender; false when no frame may come from there. */
   private source(port: StackPort, high: number, low: number, now: Millis): boolean {
-    if (high === port.lastMacHigh && low === port.lastMacLow && now - port.lastLearned < 10_000) return true;
+    if (high === port.lastMacHigh && low === port.lastMacLow && now - port.lastLearned < LEARN_AGAIN)
+      return true;
     if ((high & 0x100) !== 0 || (high === 0 && low === 0)) {
       this.counters.groupSource++;
       return false;
     }
-    if (high === this.gatewayHigh && low === this.gatewayLow) {
+    const foreign = port.onlyMacHigh >= 0 && (high !== port.onlyMacHigh || low !== port.onlyMacLow);
+    if (foreign || (high === this.gatewayHigh && low === this.gatewayLow)) {
       this.counters.spoofedSource++;
       return false;
     }
     this.macs.learn(high, low, port.id, now);
     port.lastMacHigh = high;
     port.lastMacLow = low;
+    port.lastMacWord = low | 0;
     port.lastLearned = now;
     port.lastNeighbour = undefined;
     return true;
@@ -232,8 +262,8 @@ export class Stack {
   sent(port: StackPort, length: number): void {
     port.counters.framesOut++;
     port.counters.bytesOut += length;
-    port.pending = true;
-    if (!this.flushing) this.deferFlush();
+    this.turn.pending(port);
+    if (!this.busy) this.deferFlush();
   }
 
   sendBareTcp(
@@ -292,15 +322,13 @@ export class Stack {
 
   /** The endpoint has something to tell or to send: it is served by the next flush. */
   touch(endpoint: TcpEndpoint): void {
-    if (endpoint.dirty) return;
-    endpoint.dirty = true;
-    this.dirty.push(endpoint);
-    if (!this.flushing) this.deferFlush();
+    this.turn.touch(endpoint);
+    if (!this.busy) this.deferFlush();
   }
 
   /** The endpoint's connection is over. */
   forget(endpoint: TcpEndpoint): void {
-    this.timers.cancel(endpoint.timer);
+    this.timers.cancel(endpoint);
     this.tcp.remove(endpoint);
   }
 
@@ -319,60 +347,40 @@ export class Stack {
     this.deps.scheduler.defer(this.runFlush);
   }
 
-  /** Serves every touched connection once and sends what waits. */
+  /** Serves touched connections within the turn's budget and sends what waits; the rest follows in the next turn. */
   flush(): void {
-    if (this.flushing) return;
-    this.flushing = true;
-    const now = this.now();
+    if (this.busy) return;
+    const now = this.begin();
     try {
-      let again = false;
-      // A served endpoint may touch others (a service that answers at once): a few rounds, then the next turn.
-      for (let round = 0; round < 4 && this.dirty.length > 0; round++) {
-        const { dirty } = this;
-        this.dirty = this.spare;
-        for (const endpoint of dirty) {
-          endpoint.dirty = false;
-          if (!endpoint.ended && endpoint.process(now)) {
-            endpoint.dirty = true;
-            this.dirty.push(endpoint);
-            again = true;
-          }
-        }
-        dirty.length = 0;
-        this.spare = dirty;
-        if (again) break;
-      }
-      for (const port of this.byId.values()) {
-        if (!port.pending) continue;
-        port.pending = false;
-        port.output.flush();
-      }
+      this.turn.run(now);
     } finally {
-      this.flushing = false;
+      this.busy = false;
     }
-    if (this.dirty.length > 0) this.deferFlush();
+    if (this.turn.waiting > 0) this.deferFlush();
     this.rearm();
+  }
+
+  private begin(): Millis {
+    this.time = Math.floor(this.deps.scheduler.now());
+    this.busy = true;
+    return this.time;
   }
 
   /** Makes sure that the timer comes for the earliest deadline. */
   rearm(): void {
     if (this.stopped) return;
-    const next = Math.min(this.timers.next(), this.ip.reassembler.next());
-    if (next >= this.armedAt) return;
-    this.cancelTimer?.();
-    this.armedAt = next;
-    this.cancelTimer = this.deps.scheduler.after(Math.max(0, next - this.now()), () => {
-      this.armedAt = Number.POSITIVE_INFINITY;
-      this.cancelTimer = undefined;
-      this.expire();
-    });
+    this.alarm.set(Math.min(this.timers.next(), this.ip.reassembler.next()), this.now());
   }
 
   private expire(): void {
     if (this.stopped) return;
-    const now = this.now();
-    this.timers.run(now);
-    this.ip.expire(now);
+    const now = this.begin();
+    try {
+      this.timers.run(now, TIMERS_PER_TURN);
+      this.ip.expire(now);
+    } finally {
+      this.busy = false;
+    }
     this.flush();
   }
 
@@ -383,7 +391,6 @@ export class Stack {
     this.arp.clear();
     this.flush();
     this.stopped = true;
-    this.cancelTimer?.();
-    this.cancelTimer = undefined;
+    this.alarm.stop();
   }
 }

@@ -108,25 +108,50 @@ export class TcpDemux {
     now: Millis,
   ): void {
     const { counters } = this.stack;
+    if (!this.read(block, at, length, ecn)) {
+      counters.tcpHeader++;
+      return;
+    }
     const { view, bytes } = block.region;
-    if (length < TCP_HEADER) {
-      counters.tcpHeader++;
-      return;
-    }
-    const offsetFlags = view.getUint16(at + 12);
-    const headerLength = (offsetFlags >>> 12) * 4;
-    if (headerLength < TCP_HEADER || headerLength > length) {
-      counters.tcpHeader++;
-      return;
-    }
-    if (
-      verify &&
-      fold(sumBytes(bytes, at, length, pseudoSum(neighbour.ip, destination, PROTOCOL_TCP, length))) !== 0xffff
-    ) {
+    if (verify && !isIntact(bytes, at, length, neighbour.ip, destination)) {
       counters.tcpChecksum++;
       return;
     }
-    const segment = this.segment;
+    this.deliver(port, neighbour, destination, view.getInt32(at), now);
+  }
+
+  /**
+   * As `input`, from the port's last neighbour, if it is a sound segment on a connection that stands; false when it is not,
+   * and nothing was done. `destination`: as a signed word.
+   */
+  known(
+    port: StackPort,
+    block: Block,
+    at: number,
+    length: number,
+    destination: number,
+    ecn: number,
+    verify: boolean,
+    now: Millis,
+  ): boolean {
+    if (length < TCP_HEADER) return false;
+    const endpoint = this.table.find(port.id, port.lastIpWord, destination, block.region.view.getInt32(at));
+    if (endpoint === undefined || endpoint.connection.state === 'TIME-WAIT') return false;
+    if (!this.read(block, at, length, ecn)) return false;
+    if (verify && !isIntact(block.region.bytes, at, length, port.lastIpWord, destination)) return false;
+    endpoint.connection.input(this.segment, now);
+    this.stack.turn.touch(endpoint);
+    return true;
+  }
+
+  /** Fills `segment`; false when the header does not fit. */
+  private read(block: Block, at: number, length: number, ecn: number): boolean {
+    if (length < TCP_HEADER) return false;
+    const { segment } = this;
+    const { view } = block.region;
+    const offsetFlags = view.getUint16(at + 12);
+    const headerLength = (offsetFlags >>> 12) * 4;
+    if (headerLength < TCP_HEADER || headerLength > length) return false;
     segment.block = block;
     segment.header = at;
     segment.data = at + headerLength;
@@ -136,7 +161,7 @@ export class TcpDemux {
     segment.flags = offsetFlags & 0xff;
     segment.window = view.getUint16(at + 14);
     segment.ecn = ecn;
-    this.deliver(port, neighbour, destination, view.getUint32(at), now);
+    return true;
   }
 
   /** Opens a connection to a guest; the source address and port are whom we play. Undefined when the pair is taken. */
@@ -281,4 +306,15 @@ export class TcpDemux {
     const answer = respondToUnknown(this.segment);
     if (answer !== undefined) this.stack.sendBareTcp(port, neighbour, destination, ports, answer);
   }
+}
+
+/** Checks the checksum of a segment; addresses may be signed words. */
+function isIntact(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  source: number,
+  destination: number,
+): boolean {
+  return fold(sumBytes(bytes, at, length, pseudoSum(source, destination, PROTOCOL_TCP, length))) === 0xffff;
 }

@@ -3,7 +3,7 @@
  * and Ethernet, arms its timer, and tells its application at the end of each batch what happened in it.
  */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, type Millis, type Seq, TX_CHECKSUM, Timer } from '../core/index.js';
+import { type Deadline, type Ipv4, type Millis, type Seq, TX_CHECKSUM, UNSET } from '../core/index.js';
 import { ETH_HEADER } from '../ethernet/index.js';
 import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
 import type { SegmentOut, TcpConnection, TcpConnectionLike, TcpEnd, TcpOwner } from '../tcp/index.js';
@@ -11,9 +11,6 @@ import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 
 const TCP_HEADER = 20;
-
-/** What may be sent for one connection in one turn before the next one is served, bytes. */
-export const SEND_BUDGET = 256 * 1024;
 
 /** Who uses a connection. Called once per batch at most, `gone` last. */
 export interface TcpApplication {
@@ -32,7 +29,7 @@ const RECEIVED = 2;
 const RECEIVED_FIN = 4;
 const ACKNOWLEDGED = 8;
 
-export class TcpEndpoint implements TcpOwner {
+export class TcpEndpoint implements TcpOwner, Deadline {
   readonly stack: Stack;
   readonly port: StackPort;
   readonly neighbour: Neighbour;
@@ -41,7 +38,9 @@ export class TcpEndpoint implements TcpOwner {
   readonly localPort: number;
   /** The guest's. */
   readonly remotePort: number;
-  readonly timer: Timer;
+  at = UNSET.at;
+  index = UNSET.index;
+  key = UNSET.key;
   connection!: TcpConnection;
   application!: TcpApplication;
   /** Stands in the stack's list of endpoints to process. */
@@ -68,10 +67,6 @@ export class TcpEndpoint implements TcpOwner {
     this.localIp = localIp;
     this.localPort = localPort;
     this.remotePort = remotePort;
-    this.timer = new Timer((now) => {
-      this.connection.onTimer(now);
-      this.stack.touch(this);
-    });
   }
 
   get remoteIp(): Ipv4 {
@@ -131,10 +126,25 @@ export class TcpEndpoint implements TcpOwner {
     this.stack.touch(this);
   }
 
+  /** Bytes wait on the host's side: `acknowledged` comes when it is this connection's turn. */
+  pull(): void {
+    this.note(ACKNOWLEDGED);
+  }
+
+  /** The host's side takes bytes again: `received` comes when it is this connection's turn. */
+  push(): void {
+    this.note(RECEIVED);
+  }
+
+  /** Counts bytes that were read from or written to the host's side. */
+  spent(bytes: number): void {
+    this.stack.turn.spend(bytes);
+  }
+
   // -- the stack's side ----------------------------------------------------------------------------------------
 
-  /** Tells the application what happened, then sends what may be sent. True when more could go at once. */
-  process(now: Millis): boolean {
+  /** Tells the application what happened, then sends what may be sent, about `budget` bytes. True when more could go at once. */
+  process(now: Millis, budget: number): boolean {
     while (this.events !== 0 && !this.gone) {
       const { events } = this;
       this.events = 0;
@@ -143,7 +153,7 @@ export class TcpEndpoint implements TcpOwner {
     }
     if (this.gone) return false;
     this.connection.holdOutput = this.port.output.blocked;
-    const more = this.connection.output(now, SEND_BUDGET);
+    const more = this.connection.output(now, budget);
     if (!this.port.output.blocked) return more;
     if (!this.held) {
       this.held = true;
@@ -191,6 +201,7 @@ export class TcpEndpoint implements TcpOwner {
       if (first < segment.payloadLength) output.payload(ring.region, 0, segment.payloadLength - first);
     }
     output.end(TX_CHECKSUM, segment.gsoSize);
+    this.stack.turn.spendFrame(segment.payloadLength);
     this.stack.sent(port, ETH_HEADER + total);
   }
 
@@ -218,7 +229,13 @@ export class TcpEndpoint implements TcpOwner {
   }
 
   schedule(_connection: TcpConnectionLike, at: Millis): void {
-    this.stack.timers.set(this.timer, at);
+    this.stack.timers.set(this, at);
+  }
+
+  /** The connection's time has come. */
+  fire(now: Millis): void {
+    this.connection.onTimer(now);
+    this.stack.touch(this);
   }
 
   /** One event to the application, unless an earlier one ended the connection. */

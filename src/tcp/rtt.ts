@@ -43,9 +43,9 @@ export class RttEstimator {
     this.backoff = 0;
   }
 
-  /** The timeout with its backoff (RFC 6298 section 5.5). */
+  /** The timeout with its backoff (RFC 6298 section 5.5), in whole milliseconds. */
   timeout(): Millis {
-    return Math.min(this.rto * 2 ** this.backoff, MAX_RTO);
+    return Math.min(Math.ceil(this.rto * 2 ** this.backoff), MAX_RTO);
   }
 
   /**
