@@ -12,12 +12,14 @@ const SHAPES = ['up_1', 'up_8', 'down_1', 'down_8'];
  * @property {number | undefined} got undefined: not measured in this run
  * @property {number} want
  * @property {boolean} atMost
+ * @property {boolean | undefined} met
  * @property {string} [than] the peer that the ratio is to
  */
 
 /** @returns {Goal[]} */
 export function goals(summary) {
   const at = finder(summary);
+  /** @type {Omit<Goal, 'met'>[]} */
   const list = [];
   const add = (what, got, want, { atMost = false, than = '' } = {}) =>
     list.push({ what, got, want, atMost, than });

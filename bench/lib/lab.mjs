@@ -41,7 +41,10 @@ export class Lab {
    * @param {string} setup.tree the checkout whose netproxy is measured
    */
   constructor(Peer, setup) {
-    if (Lab.count === 0) Lab.sweep();
+    if (Lab.count === 0) {
+      Lab.sweep();
+      cleanAtExit();
+    }
     const base = `bench${process.pid}-${Lab.count++}`;
     this.host = `${base}h`;
     this.guest = `${base}g`;
@@ -200,8 +203,11 @@ function removeNamespace(name) {
   fs.rmSync(path.join(ETC, name), { recursive: true, force: true });
 }
 
-process.on('exit', () => {
-  Child.killAll();
-  for (const lab of Lab.live) lab.remove();
-});
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+/** Whatever ends this process, nothing of a lab stays. */
+function cleanAtExit() {
+  process.on('exit', () => {
+    Child.killAll();
+    for (const lab of Lab.live) lab.remove();
+  });
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+}

@@ -47,13 +47,18 @@ export function sh(...argv) {
   }
 }
 
-/** Builds the C programs where their sources changed; their paths by name. They lie in .cache/bench. */
+/**
+ * Builds the C programs where their sources changed; they lie in .cache/bench.
+ *
+ * @returns {Record<string, string>} their paths by name
+ */
 export function buildTools() {
   const cache = path.join(ROOT, '.cache', 'bench');
   if (which('gcc') === undefined) throw new BenchError('gcc is missing: apt-get install gcc libc6-dev');
   fs.mkdirSync(cache, { recursive: true });
   const folder = path.join(BENCH, 'c');
   const headers = fs.readdirSync(folder).filter((file) => file.endsWith('.h'));
+  /** @type {Record<string, string>} */
   const built = {};
   for (const [name, sources] of Object.entries(SOURCES)) {
     const hash = createHash('sha256');
