@@ -117,7 +117,14 @@ export class NodeStream implements HostStream {
     }
     const n = ring.write(held);
     this.held = n === held.length ? undefined : held.subarray(n);
-    if (this.held === undefined) this.socket.resume();
+    if (this.held !== undefined) return n;
+    this.socket.resume();
+    // The FIN came while the owner had not taken the last bytes yet; never told from inside its own call.
+    if (this.hostEnded) {
+      queueMicrotask(() => {
+        this.tellEnd();
+      });
+    }
     return n;
   }
 
