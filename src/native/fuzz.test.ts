@@ -13,6 +13,8 @@ const CALLS = {
   streamToLink: 5,
   rxBatch: 6,
   txBatch: 3,
+  datagramBatch: 6,
+  peerProbe: 1,
   soError: 1,
   isSelfConnected: 1,
   accept: 2,
@@ -40,7 +42,7 @@ describe.skipIf(missingAddon())('native calls under fuzz', () => {
     );
     const call = fc.record({
       name: fc.constantFrom(...(Object.keys(CALLS) as (keyof typeof CALLS)[])),
-      handle: fc.nat(9),
+      handle: fc.nat(10),
       args: fc.array(number, { minLength: 5, maxLength: 5 }),
     });
     fc.assert(
@@ -63,7 +65,8 @@ describe.skipIf(missingAddon())('native calls under fuzz', () => {
           const udp = poller.udpOpen('127.0.0.1', 0, false);
           for (const link of [c, d]) poller.streamToLink(link, 1, 0, 0, 0);
           frames.send(c, [[frame(60, 1)]]);
-          const handles = [a, b, c, d, listener, udp, 0, -1, 7, 2 ** 31 - 1];
+          const port = poller.datagramListen(`\0fuzz-dgram-${process.pid}`, 0, 0);
+          const handles = [a, b, c, d, listener, udp, port, 0, -1, 7, 2 ** 31 - 1];
           for (const { name, handle, args } of calls) {
             const first = name === 'checksum' || name === 'unregister' ? args[4]! : handles[handle]!;
             const rest = args.slice(0, CALLS[name] - 1);

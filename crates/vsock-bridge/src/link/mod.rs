@@ -184,3 +184,6 @@ fn prepare(scratch: &mut Scratch) -> Res<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod packet_tests;
