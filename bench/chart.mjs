@@ -1,16 +1,18 @@
 /**
- * docs/bench.svg from bench/baseline.json (or another result of --json): TCP throughput of netproxy and its rivals.
+ * What a result looks like in the documentation, from bench/baseline.json (or another result of --json): docs/bench.svg,
+ * TCP throughput of netproxy and its rivals, and the tables in docs/performance.md between its two markers.
  *
- *   npm run bench -- chart [RESULT.json] [FILE.svg]
+ *   npm run bench -- chart [RESULT.json]
  *
- * Plain SVG text that follows the reader's light or dark theme. Bars are scaled within a panel to its longest.
+ * The chart is plain SVG text that follows the reader's light or dark theme. Bars are scaled within a panel to its longest.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { finder } from './lib/results.mjs';
-import { short } from './lib/table.mjs';
+import { goalTable, noise, short, tables } from './lib/table.mjs';
 import { BENCH, ROOT } from './lib/tools.mjs';
+import { microTable } from './micro.mjs';
 
 const PANELS = [
   ['One flow up, MTU 1500', 'tcp_up_1', 1500],
@@ -91,9 +93,30 @@ ${body.join('\n')}
 `;
 }
 
+const [BEGIN, END] = ['<!-- results: npm run bench -- chart -->', '<!-- end of results -->'];
+
+/** The tables of a result as Markdown. */
+export function report({ machine, options, peers, versions, results, goals, micro }) {
+  const named = Object.entries(versions).map(([peer, version]) => `${peer} ${version}`);
+  return [
+    `${machine.date}, netproxy ${machine.netproxy}: ${machine.cpu}${machine.virtual ? ' (virtual)' : ''}, ${machine.memory}, ${machine.system}, Linux ${machine.kernel}, Node ${machine.node}; ` +
+      `medians of ${options.reps}, ${options.secs} s each; load average before the run ${machine.loadBefore}. Rivals: ${named.join('; ')}. ${noise(results)}`,
+    tables(results, peers),
+    goalTable(goals),
+    ...(micro === undefined ? [] : [`### Parts, without a kernel\n\n${microTable(micro)}`]),
+  ].join('\n\n');
+}
+
+function rewrite(file, content) {
+  const text = fs.readFileSync(file, 'utf8');
+  const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (from < 0 || to < from) throw new Error(`${file} has no markers ${BEGIN} … ${END}`);
+  fs.writeFileSync(file, `${text.slice(0, from + BEGIN.length)}\n\n${content}\n\n${text.slice(to)}`);
+}
+
 if (process.argv[1] !== undefined && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const [from = path.join(BENCH, 'baseline.json'), to = path.join(ROOT, 'docs', 'bench.svg')] =
-    process.argv.slice(2);
-  fs.writeFileSync(to, chart(JSON.parse(fs.readFileSync(from, 'utf8'))));
-  console.log(`${to} written`);
+  const result = JSON.parse(fs.readFileSync(process.argv[2] ?? path.join(BENCH, 'baseline.json'), 'utf8'));
+  fs.writeFileSync(path.join(ROOT, 'docs', 'bench.svg'), chart(result));
+  rewrite(path.join(ROOT, 'docs', 'performance.md'), report(result));
+  console.log('docs/bench.svg and docs/performance.md written');
 }

@@ -9,7 +9,7 @@ import { PEERS, missingBuild } from './lib/peers.mjs';
 import { Results } from './lib/results.mjs';
 import { allocation, firstOffer, health } from './lib/special.mjs';
 import { short } from './lib/table.mjs';
-import { BenchError, buildTools, machineBusy, monotonic } from './lib/tools.mjs';
+import { BenchError, buildTools, cpuSeconds, machineBusy, monotonic, ownCpu } from './lib/tools.mjs';
 
 const say = (line) => process.stderr.write(`${line}\n`);
 
@@ -32,10 +32,19 @@ const selected = (options, metric) =>
   options.metrics.includes(metric.group) ||
   options.metrics.includes(metric.id);
 
+/** CPU seconds of the machine that were not ours: what disturbs. */
+function foreignCpu() {
+  let ours = ownCpu();
+  for (const lab of Lab.live)
+    for (const child of [...lab.peers, ...lab.shims, ...lab.servers])
+      if (!child.over) ours += cpuSeconds(child.pid);
+  return machineBusy() - ours;
+}
+
 /** Runs one measurement, tells it, keeps it; a failure is a result too. */
 async function measure(results, metric, mtu, label, work) {
   const began = monotonic();
-  const busy = machineBusy();
+  const others = foreignCpu();
   let sample;
   try {
     sample = await work();
@@ -43,14 +52,15 @@ async function measure(results, metric, mtu, label, work) {
     sample = { error: error instanceof BenchError ? error.message : String(error.stack ?? error) };
   }
   const wall = monotonic() - began;
-  sample.busy = (machineBusy() - busy) / wall;
+  sample.others = Math.max(0, foreignCpu() - others) / wall;
   results.add(metric, mtu, label, sample);
   const told =
     sample.error === undefined
       ? `${short(sample.value).padStart(8)} ${metric.unit}`
       : `failed: ${sample.error}`;
   const cpu = sample.cpu === undefined ? '' : `  cpu ${sample.cpu.toFixed(2)} s`;
-  say(`  ${label.padEnd(17)} ${metric.id.padEnd(18)} ${told}${cpu}`);
+  const noise = sample.others > 0.3 ? `  (others ${sample.others.toFixed(1)} CPUs)` : '';
+  say(`  ${label.padEnd(17)} ${metric.id.padEnd(18)} ${told}${cpu}${noise}`);
 }
 
 /** Brings a peer up, or says why not. */

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { goals } from './lib/goals.mjs';
 import { describeMachine } from './lib/machine.mjs';
 import { HELP, parseOptions } from './lib/options.mjs';
-import { failures, goalTable, tables } from './lib/table.mjs';
+import { failures, goalTable, noise, tables } from './lib/table.mjs';
 import { BenchError } from './lib/tools.mjs';
 import { macro } from './macro.mjs';
 import { micro, microTable } from './micro.mjs';
@@ -34,6 +34,7 @@ async function main(argv) {
     console.log(`\n${tables(results, peers)}\n\n${goalTable(output.goals)}`);
     const failed = failures(results);
     if (failed.length > 0) console.log(`\n### Failed\n\n${failed.join('\n')}`);
+    console.log(`\n${noise(results)}`);
     const named = Object.entries(versions).map(([peer, version]) => `${peer} ${version}`);
     console.log(`\nRivals: ${named.join('; ') || 'none'}`);
   }

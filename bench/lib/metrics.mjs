@@ -76,6 +76,12 @@ async function tool(lab, seconds, ...argv) {
   }
 }
 
+/** CPU seconds of the peer, and how much it did with each. */
+function spent(lab, before, done) {
+  const cpu = lab.cpu().peer - before.peer;
+  return { cpu, ...(cpu >= 0.05 ? { perCpu: done / cpu } : {}) };
+}
+
 /** A round trip beside an upload; its rate shows whether there was a load. */
 async function loaded(lab, options, mbit) {
   const receive = bulkPair(lab, 'up', 1, { secs: options.secs, warm: 0.5, mbit });
@@ -120,7 +126,7 @@ async function udp(lab, down, size, pps, secs) {
     if (sent === 0) throw new BenchError('nothing was sent');
     // What a sender's own kernel refused was never sent; duplicates and hellos cannot make a negative loss.
     const loss = Math.max(0, 1 - got / sent);
-    return { value: got / took / 1000, loss, offered: sent / took / 1000, cpu: lab.cpu().peer - before.peer };
+    return { value: got / took / 1000, loss, offered: sent / took / 1000, ...spent(lab, before, got / 1000) };
   } finally {
     await Promise.all([first.kill(), second?.kill()]);
   }
@@ -155,7 +161,7 @@ async function dns(lab, secs) {
   if (Number.isNaN(rate))
     throw new BenchError(`dnsperf: ${(child.complaints || child.said).trim().split('\n').at(-1)}`);
   const [sent, done] = [number('Queries sent'), number('Queries completed')];
-  return { value: rate / 1000, loss: Math.max(0, 1 - done / sent), cpu: lab.cpu().peer - before.peer };
+  return { value: rate / 1000, loss: Math.max(0, 1 - done / sent), ...spent(lab, before, done / 1000) };
 }
 
 const rss = (lab) => lab.peers.reduce((sum, child) => sum + memoryKiB(child.pid), 0);
@@ -253,7 +259,7 @@ export const METRICS = [
         failed: result.failed,
         p50: result.p50,
         p99: result.p99,
-        cpu: lab.cpu().peer - before.peer,
+        ...spent(lab, before, result.done),
       };
     },
   })),

@@ -10,7 +10,7 @@ const names = (role) => [...PEERS.values()].filter((peer) => peer.role === role)
 
 export const HELP = `npm run bench -- [micro] [macro] [OPTIONS]     both without a name
 npm run bench -- profile METRIC [OPTIONS]       where netproxy's time goes
-npm run bench -- chart [FILE]                   docs/bench.svg from bench/baseline.json
+npm run bench -- chart [FILE]                   docs/bench.svg and docs/performance.md from bench/baseline.json
 
   --peers a,b      rivals: ${names('rival').join(', ')} (default: all that are installed)
   --ours a,b       netproxy's own: ${names('ours').join(', ')} (default: all)

@@ -41,6 +41,14 @@ const TITLES = {
   crr_64: '64 at once',
 };
 
+/** What stands in brackets behind a rate. */
+function perCpu(sample, loss) {
+  const parts = [];
+  if (sample.perCpu !== undefined) parts.push(short(sample.perCpu));
+  if (loss > 0) parts.push(`${short(loss * 100)} %`);
+  return parts.length === 0 ? '' : ` (${parts.join('; ')})`;
+}
+
 const SECTIONS = [
   [
     'TCP, Gbit/s (Gbit per CPU-second of the peer)',
@@ -53,19 +61,19 @@ const SECTIONS = [
     (s) => `${short(s.value)} / ${short(s.p99)}${s.load === undefined ? '' : ` at ${short(s.load)} Gbit/s`}`,
   ],
   [
-    'Connections a second',
+    'Connections a second (per CPU-second of the peer)',
     /^crr_/,
-    (s) => `${short(s.value)}${s.failed ? ` (${short(s.failed)} failed)` : ''}`,
+    (s) => `${short(s.value)}${perCpu(s)}${s.failed ? `, ${short(s.failed)} failed` : ''}`,
   ],
   [
-    'UDP, thousand datagrams a second received (loss); paced: offered 20,000/s',
+    'UDP, thousand datagrams a second received (per CPU-second; loss); paced: offered 20,000/s',
     /^udp_/,
-    (s) => `${short(s.value)} (${short(s.loss * 100)} %)`,
+    (s) => `${short(s.value)}${perCpu(s, s.loss)}`,
   ],
   [
-    'DNS, thousand queries a second (unanswered)',
+    'DNS, thousand queries a second (per CPU-second; unanswered)',
     /^dns$/,
-    (s) => `${short(s.value)} (${short(s.loss * 100)} %)`,
+    (s) => `${short(s.value)}${perCpu(s, s.loss)}`,
   ],
   ['Memory (resident): MiB idle, KiB for each open flow', /^rss_/, (s) => short(s.value)],
   ['Start to the first DHCP offer, ms', /^start$/, (s) => short(s.value)],
@@ -128,6 +136,17 @@ export function goalTable(goals) {
   const count = measured.filter((goal) => goal.met).length;
   const sum = `${count} of ${measured.length} met${left > 0 ? `, ${left} not measured in this run` : ''}`;
   return `### Goals\n\n${markdown(['goal', 'got', 'wanted', ''], rows)}\n\n${sum}`;
+}
+
+/** How much other processes disturbed, in a sentence. */
+export function noise(summary) {
+  const all = summary
+    .flatMap((row) => Object.values(row.peers).map((sample) => sample.others))
+    .filter((value) => value !== undefined);
+  if (all.length === 0) return '';
+  const sorted = all.sort((a, b) => a - b);
+  const [middle, high] = [0.5, 0.9].map((fraction) => sorted[Math.floor((sorted.length - 1) * fraction)]);
+  return `Other processes used ${short(middle)} CPUs meanwhile (median; nine in ten measurements below ${short(high)})${middle > 0.1 ? ': the figures are disturbed' : ''}.`;
 }
 
 /** What failed, by peer and metric. */

@@ -201,6 +201,15 @@ export function cpuSeconds(pid) {
   }
 }
 
+/** CPU seconds of this process and of its children that have ended. */
+export function ownCpu() {
+  const fields = fs
+    .readFileSync('/proc/self/stat', 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  return fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0) / TICKS;
+}
+
 /** VmRSS (or another line of /proc/PID/status), KiB. */
 export function memoryKiB(pid, line = 'VmRSS') {
   try {
