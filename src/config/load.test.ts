@@ -17,7 +17,7 @@ guestMac: 52:54:00:00:00:01
 hostAlias: off
 mtu: 9000
 links:
-  - { kind: qemu, address: unix:/run/a.sock, guest: { name: build, ip: 10.9.0.9, mtu: 1400, policy: [deny host], maxFlows: 10 } }
+  - { kind: qemu, address: unix:/run/a.sock, guest: { name: build, ip: 10.9.0.9, mac: 52:54:00:00:00:02, mtu: 1400, policy: [deny host], maxFlows: 10 } }
   - { kind: vpnkit, address: /run/b.sock }
   - { kind: connect, address: tcp:127.0.0.1:7777 }
   - { kind: vsock, address: "1024" }

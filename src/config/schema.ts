@@ -25,6 +25,7 @@ const guestSchema = section({
     .optional()
     .describe('Name in rules, published ports and logs. Default guest1, guest2, …'),
   ip: field.ipv4.optional().describe('Address kept for this guest'),
+  mac: field.mac.optional().describe('The only MAC address that it may use'),
   mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet towards it'),
   policy: list(field.rule).optional().describe('Rules for this guest alone, before the others'),
   maxFlows: field.whole('connections', 1, 1_000_000).optional().describe('Connections it may have at once'),
