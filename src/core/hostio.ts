@@ -69,8 +69,12 @@ export interface HostUdpHandler {
 
 /** One unconnected host UDP socket of a guest's flow. */
 export interface HostUdp {
-  /** Sends at once or never; trouble comes by `error`. */
+  /**
+   * Copies the bytes before it returns and sends them by the end of the event-loop turn, so that those of one turn can leave
+   * together, or never: a datagram that finds no room is dropped. Trouble comes by `error`, after the call.
+   */
   send(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void;
+  /** Sends what waits, and closes. */
   close(): void;
 }
 
@@ -85,7 +89,7 @@ export interface HostUdpServerHandler {
 export interface HostUdpServer {
   readonly host: string;
   readonly port: number;
-  /** The bytes are copied before it returns. */
+  /** As `HostUdp.send`. */
   send(bytes: Uint8Array, host: string, port: number): void;
   close(): void;
 }
@@ -109,6 +113,8 @@ export interface HostIo {
   udp(handler: HostUdpHandler): HostUdp;
   /** A bound UDP socket for a published port. Rejects with a NetproxyError. */
   bindUdp(host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer>;
+  /** What it counts by itself: `udpDropped`, datagrams that found no room in a socket's buffer. */
+  readonly counters?: Readonly<Record<string, number>>;
 }
 
 /** The operating system's resolver. */

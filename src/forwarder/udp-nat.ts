@@ -30,6 +30,8 @@ export const IDLE_SHORT: Millis = 30_000;
 export const IDLE_STREAM: Millis = 180_000;
 export const MAX_PER_GUEST = 2048;
 export const MAX_MAPPINGS = 8192;
+/** A power of two. */
+const RECENT = 256;
 
 /** How a refusal of the policy is told (RFC 1812 section 5.2.7.1). */
 const DENIED = {
@@ -116,6 +118,8 @@ export class UdpNat {
   /** Least recently used first, within a second or so. */
   private readonly mappings = new Map<string, UdpMapping>();
   private readonly perGuest = new Map<number, number>();
+  /** Mappings used last, by a few bits of their port: most datagrams need no key made of text. */
+  private readonly recent: (UdpMapping | undefined)[] = new Array<undefined>(RECENT).fill(undefined);
 
   constructor(
     stack: Stack,
@@ -158,7 +162,12 @@ export class UdpNat {
       return;
     }
     const now = this.stack.now();
-    const mapping = this.mapping(datagram, neighbour, verdict.ip, now);
+    const slot = (datagram.sourcePort ^ (neighbour.port << 4)) & (RECENT - 1);
+    let mapping = this.recent[slot];
+    if (mapping?.neighbour !== neighbour || mapping.guestPort !== datagram.sourcePort) {
+      mapping = this.mapping(datagram, neighbour, verdict.ip, now);
+      this.recent[slot] = mapping;
+    }
     mapping.sent++;
     mapping.bytesToHost += datagram.length;
     mapping.lastIp = verdict.ip;
@@ -261,6 +270,8 @@ export class UdpNat {
 
   private remove(mapping: UdpMapping): void {
     if (!this.mappings.delete(mapping.key)) return;
+    const slot = this.recent.indexOf(mapping);
+    if (slot >= 0) this.recent[slot] = undefined;
     this.stack.timers.cancel(mapping.timer);
     const { port } = mapping.neighbour;
     const left = (this.perGuest.get(port) ?? 1) - 1;

@@ -98,7 +98,15 @@ export function nativeIo(hub: Hub): HostIo {
     return nativeUdpServer(hub, udp, handle, handler);
   };
 
-  return { dial, listen, udp: (handler) => nativeUdp(hub, udp, handler), bindUdp };
+  return {
+    dial,
+    listen,
+    udp: (handler) => nativeUdp(hub, udp, handler),
+    bindUdp,
+    get counters() {
+      return { udpDropped: udp.queue.dropped };
+    },
+  };
 }
 
 /** A dial that failed before it began; told after the caller's call. */

@@ -46,7 +46,8 @@ export class NativePinger {
     const message = new Uint8Array(4 + rest.length);
     message[0] = ICMP_ECHO_REQUEST;
     message.set(rest, 4);
-    return ping.socket.send(message, 0, message.length, 0, destination) === 0;
+    ping.socket.send(message, 0, message.length, 0, destination);
+    return true;
   }
 
   private open(key: string, rest: Uint8Array, reply: PingReply, now: Millis): Ping | undefined {
@@ -63,6 +64,7 @@ export class NativePinger {
         this.pings.get(key)?.reply(ipv4(scratch.meta[at + 4]!), answer);
       },
       failed: () => undefined,
+      refused: () => undefined,
     });
     const ping: Ping = { socket, reply, lastUsed: now };
     this.pings.set(key, ping);

@@ -1,4 +1,4 @@
-/** UDP sockets owned by the crate: `sendmmsg`, `recvmmsg`, and the errors that ICMP brought (IP_RECVERR). */
+/** UDP sockets owned by the crate: batches both ways (udp-queue.ts), and the errors that ICMP brought (IP_RECVERR). */
 import {
   type HostUdp,
   type HostUdpHandler,
@@ -10,18 +10,9 @@ import {
   ipv4,
   parseIpv4,
 } from '../core/index.js';
-import {
-  EAGAIN,
-  ERR,
-  OPTION,
-  READ,
-  UDP_ERROR_STRIDE,
-  UDP_IPV6,
-  UDP_RX_STRIDE,
-  UDP_TX_STRIDE,
-  errnoName,
-} from './constants.js';
+import { ERR, OPTION, READ, UDP_ERROR_STRIDE, UDP_IPV6, UDP_RX_STRIDE, errnoName } from './constants.js';
 import type { Hub } from './hub.js';
+import { MAX_DATAGRAM, type QueuedSocket, UNQUEUED, UdpQueue } from './udp-queue.js';
 
 /** Largest datagram with its slot's slack, bytes. */
 const SLOT = 65_536;
@@ -37,21 +28,17 @@ export class UdpScratch {
   readonly bytes = new Uint8Array(SLOT * SLOTS);
   readonly meta = new Int32Array(SLOTS * UDP_RX_STRIDE);
   readonly errors = new Int32Array(ERRORS * UDP_ERROR_STRIDE);
-  readonly out = new Uint8Array(SLOT);
-  readonly descriptor = new Int32Array(UDP_TX_STRIDE);
   readonly bytesId: number;
   readonly metaId: number;
   readonly errorsId: number;
-  readonly outId: number;
-  readonly descriptorId: number;
+  readonly queue: UdpQueue;
 
   constructor(hub: Hub) {
     const { poller } = hub;
     this.bytesId = poller.register(this.bytes);
     this.metaId = poller.register(this.meta);
     this.errorsId = poller.register(this.errors);
-    this.outId = poller.register(this.out);
-    this.descriptorId = poller.register(this.descriptor);
+    this.queue = new UdpQueue(hub);
   }
 }
 
@@ -59,11 +46,15 @@ export class UdpScratch {
 interface Sink {
   datagram(bytes: Uint8Array, offset: number, length: number, at: number): void;
   failed(errno: string, at: number): void;
+  /** A datagram was not sent; its port and address stand at `at` of the table, see UDP_TX_STRIDE. */
+  refused(errno: string, table: Int32Array, at: number): void;
 }
 
 /** One socket, whatever it is for. */
-export class NativeUdpSocket {
+export class NativeUdpSocket implements QueuedSocket {
   readonly handle: number;
+  head = UNQUEUED;
+  tail = UNQUEUED;
   private readonly hub: Hub;
   private readonly scratch: UdpScratch;
   private readonly sink: Sink;
@@ -81,35 +72,26 @@ export class NativeUdpSocket {
     });
   }
 
-  /** Sends one datagram; 0 or -errno. `address`: four words. */
+  /** Sends a copy of a datagram at the end of the turn. `words`: IPv4, or the four of IPv6. */
   send(
     bytes: Uint8Array,
     offset: number,
     length: number,
     port: number,
-    address: readonly number[] | number,
-  ): number {
-    if (!this.open || length > SLOT) return 0;
-    const { scratch } = this;
-    scratch.out.set(bytes.subarray(offset, offset + length));
-    const d = scratch.descriptor;
-    d.fill(0);
-    d[0] = scratch.outId;
-    d[2] = length;
-    d[3] = port;
-    if (typeof address === 'number') d[4] = address;
-    else d.set(address, 4);
-    let n = this.hub.poller.udpSendBatch(this.handle, scratch.descriptorId, 0, 1);
-    if (n < 0 && n !== EAGAIN) {
-      // The error of an earlier datagram is told here too; it is drained, and this one goes again.
-      this.drainErrors();
-      n = this.hub.poller.udpSendBatch(this.handle, scratch.descriptorId, 0, 1);
+    words: readonly number[] | number,
+  ): void {
+    if (this.open && length <= MAX_DATAGRAM) {
+      this.scratch.queue.push(this, bytes, offset, length, port, words);
     }
-    return n < 0 ? n : 0;
+  }
+
+  refused(result: number, table: Int32Array, at: number): void {
+    if (this.open) this.sink.refused(errnoName(result), table, at);
   }
 
   close(): void {
     if (!this.open) return;
+    if (this.head !== UNQUEUED) this.scratch.queue.flush();
     this.open = false;
     this.hub.unwatch(this.handle);
     this.hub.poller.closeHandle(this.handle);
@@ -160,15 +142,17 @@ export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler
       const { errors } = scratch;
       handler.error(errno, ipv4(errors[at + 10]!), errors[at + 5]!, errors[at + 4]!);
     },
+    refused: (errno, table, at) => {
+      const port = table[at + 3]!;
+      const ip = ipv4(table[at + 4]!);
+      queueMicrotask(() => {
+        handler.error(errno, ip, port, 0);
+      });
+    },
   });
   return {
     send: (bytes, offset, length, ip, port) => {
-      const result = socket.send(bytes, offset, length, port, ip);
-      if (result < 0 && result !== EAGAIN) {
-        queueMicrotask(() => {
-          handler.error(errnoName(result), ip, port, 0);
-        });
-      }
+      socket.send(bytes, offset, length, port, ip);
     },
     close: () => {
       socket.close();
@@ -194,13 +178,17 @@ export function nativeUdpServer(
     failed: (errno) => {
       handler.error(errno);
     },
+    refused: (errno) => {
+      queueMicrotask(() => {
+        handler.error(errno);
+      });
+    },
   });
   return {
     host: bound?.address ?? '',
     port: bound?.port ?? 0,
     send: (bytes, host, port) => {
-      const result = socket.send(bytes, 0, bytes.length, port, addressWords(host));
-      if (result < 0 && result !== EAGAIN) handler.error(errnoName(result));
+      socket.send(bytes, 0, bytes.length, port, addressWords(host));
     },
     close: () => {
       socket.close();

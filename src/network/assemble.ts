@@ -1,6 +1,7 @@
 /** Puts the parts of a network together; who holds whom is decided here and nowhere else. */
 import {
   BlockPool,
+  type HostIo,
   type Ipv4,
   type Logger,
   NetproxyError,
@@ -35,6 +36,7 @@ export interface Parts {
   readonly scheduler: Scheduler;
   readonly addresses: Addresses;
   readonly native: NativeParts;
+  readonly io: HostIo;
   readonly pool: BlockPool;
   readonly policy: Policy;
   readonly stack: Stack;
@@ -89,6 +91,7 @@ export function assemble(
     scheduler,
     addresses,
     native,
+    io,
     pool,
     policy,
     stack,

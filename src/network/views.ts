@@ -71,6 +71,7 @@ export function statsOf(parts: Parts) {
     switch: { ...stack.macs.counters },
     outbound: { ...parts.outbound.counters },
     udp: { ...nat.counters },
+    host: { ...parts.io.counters },
     dhcp: parts.dhcp.server.counters,
     dns: parts.dns.counters,
     rules: Object.fromEntries(parts.policy.counts()),
