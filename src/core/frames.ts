@@ -21,17 +21,28 @@ export const MIN_FRAME = 14;
 
 /** Frames that arrived together in one block. */
 export class FrameBatch {
-  readonly block: Block;
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
+  block: Block;
+  bytes: Uint8Array;
+  view: DataView;
   readonly meta: Int32Array;
   count = 0;
 
-  constructor(block: Block, capacity: number) {
+  /** `capacity`: frames; or the memory for their descriptions. */
+  constructor(block: Block, capacity: number | Int32Array) {
     this.block = block;
     this.bytes = block.region.bytes;
     this.view = block.region.view;
-    this.meta = new Int32Array(capacity * META_STRIDE);
+    this.meta = typeof capacity === 'number' ? new Int32Array(capacity * META_STRIDE) : capacity;
+  }
+
+  /** Describes `count` frames of this block from here on; `meta` is filled in. */
+  over(block: Block, count: number): void {
+    if (block !== this.block) {
+      this.block = block;
+      this.bytes = block.region.bytes;
+      this.view = block.region.view;
+    }
+    this.count = count;
   }
 
   /** Appends the description of a frame that stands in the block; false when the batch is full. */

@@ -4,7 +4,7 @@ import type { Random } from './clock.js';
 export type HashKey = readonly [number, number];
 
 export function hashKey(random: Random): HashKey {
-  return [random.u32(), random.u32()];
+  return [random.u32() | 0, random.u32() | 0];
 }
 
 let v0 = 0;
@@ -58,10 +58,10 @@ function murmur(h: number, word: number): number {
   return (Math.imul((x << 13) | (x >>> 19), 5) + 0xe6546b64) | 0;
 }
 
-/** Faster, weaker hash of four words for tables (MurmurHash3 with a secret seed), 0 to 2^32 - 1. */
+/** Faster, weaker hash of four words for tables (MurmurHash3 with a secret seed), as a signed word. */
 export function mix4(key: HashKey, a: number, b: number, c: number, d: number): number {
   let h = murmur(murmur(murmur(murmur(key[0], a), b), c), d) ^ key[1];
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return h ^ (h >>> 16);
 }

@@ -71,6 +71,20 @@ export class Timers {
     this.set(timer, NEVER);
   }
 
+  /** What the owner has promised to call `run` at; see `sooner`. */
+  promised: Millis = NEVER;
+
+  /** True when `run` has something to do before `promised`. Asked all the time, so it hands no number out. */
+  sooner(): boolean {
+    for (;;) {
+      const top = this.heap[0];
+      if (top === undefined || top.key >= this.promised) return false;
+      if (top.at <= top.key) return true;
+      top.key = top.at;
+      this.down(top);
+    }
+  }
+
   /** When `run` has something to do next; Infinity when never. */
   next(): Millis {
     for (;;) {

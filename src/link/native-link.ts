@@ -3,9 +3,9 @@
  * BATCHES_PER_WAKE batches; epoll is level-triggered and reports the rest after the other descriptors had their turn.
  */
 import { constants } from 'node:os';
-import { META_STRIDE, NetproxyError } from '../core/index.js';
+import { FrameBatch, META_STRIDE, NetproxyError } from '../core/index.js';
 import type { Block, LinkHandler } from '../core/index.js';
-import { BATCH_FRAMES, batchOver } from './framing.js';
+import { BATCH_FRAMES } from './framing.js';
 import { nativeError } from './native-error.js';
 import { READY } from './native-hub.js';
 import type { LinkPoller, NativeHub } from './native-hub.js';
@@ -41,6 +41,7 @@ export class NativeLink implements OwnedLink {
   /** The block that is filled further, because slices of it are kept, and how much of it is used. */
   private block: Block | undefined;
   private used = 0;
+  private batch: FrameBatch | undefined;
   private handler: LinkHandler | undefined;
   private end: { readonly reason: Error | undefined } | undefined;
   private lastStats: Readonly<Record<string, number>> = {};
@@ -115,9 +116,8 @@ export class NativeLink implements OwnedLink {
       if (count < 0) this.broke(count);
       return false;
     }
-    const batch = batchOver(block);
-    batch.meta.set(this.meta.subarray(0, count * META_STRIDE));
-    batch.count = count;
+    const batch = (this.batch ??= new FrameBatch(block, this.meta));
+    batch.over(block, count);
     this.rxBatches++;
     const last = (count - 1) * META_STRIDE;
     const start = this.used;

@@ -125,6 +125,8 @@ export interface Poller {
    * (accepted and adopted streams).
    */
   interest(handle: number, mask: number): number;
+  /** The monotonic clock in whole milliseconds since the first poller was made: a small integer for 24 days. */
+  now(): number;
   /** Looks for events now, without waiting and without `onReady`; returns their number in `ready`, which it overwrites. */
   poll(): number;
   /** Whether the poller keeps the process alive (it does at first). */

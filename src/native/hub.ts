@@ -106,7 +106,7 @@ export class Hub {
   }
 
   private dispatch(count: number): void {
-    const began = performance.now();
+    const began = this.poller.now();
     this.dispatching = true;
     try {
       this.tell(count, began + TURN);
@@ -135,7 +135,7 @@ export class Hub {
       // Being readable is reported again at the next wake-up.
       if (this.first !== 0 && events === READ) continue;
       watchers.get(handle)?.(events);
-      if (this.first === 0 && n + 1 < count && performance.now() > until)
+      if (this.first === 0 && n + 1 < count && this.poller.now() > until)
         this.first = ready[(start + n + 1 < count ? start + n + 1 : start + n + 1 - count) * 2]!;
     }
   }

@@ -62,7 +62,7 @@ export class NativeStream implements HostStream {
     const { hub, scratch, handle } = this;
     let total = 0;
     while (queue.count > 0 && this.handler !== undefined) {
-      const count = Math.min(queue.count, MAX_SLICES);
+      const count = queue.count < MAX_SLICES ? queue.count : MAX_SLICES;
       let asked = 0;
       for (let i = 0; i < count; i++) {
         const at = i * SLICE_STRIDE;
@@ -77,7 +77,7 @@ export class NativeStream implements HostStream {
         this.breaks(n);
         return total;
       }
-      const taken = Math.max(n, 0);
+      const taken = n < 0 ? 0 : n;
       queue.consume(taken);
       total += taken;
       if (taken < asked) {

@@ -33,6 +33,8 @@ export function nativeParts(wanted: boolean): NativeParts {
     io: nativeIo(hub),
     scheduler: {
       ...nodeScheduler,
+      // Whole milliseconds: a fraction would be put on the heap at every look at the clock.
+      now: () => hub.poller.now(),
       defer: (callback) => {
         hub.defer(callback);
       },

@@ -1,34 +1,35 @@
 /** The one timer that a stack has of its scheduler: set to the earliest deadline, moved only when that comes nearer. */
-import type { Cancel, Millis, Scheduler } from '../core/index.js';
+import type { Cancel, Millis, Scheduler, Timers } from '../core/index.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class Alarm {
   private readonly scheduler: Scheduler;
+  private readonly timers: Timers;
   private readonly ring: () => void;
-  private at: Millis = NEVER;
   private cancel: Cancel | undefined;
 
-  constructor(scheduler: Scheduler, ring: () => void) {
+  constructor(scheduler: Scheduler, timers: Timers, ring: () => void) {
     this.scheduler = scheduler;
+    this.timers = timers;
     this.ring = () => {
-      this.at = NEVER;
+      this.timers.promised = NEVER;
       this.cancel = undefined;
       ring();
     };
   }
 
-  /** Makes sure that it rings at `next` at the latest. */
-  set(next: Millis, now: Millis): void {
-    if (next >= this.at) return;
+  /** Makes sure that it rings when the earliest timer is due. */
+  set(now: Millis): void {
+    if (!this.timers.sooner()) return;
+    const next = this.timers.next();
     this.cancel?.();
-    this.at = next;
+    this.timers.promised = next;
     this.cancel = this.scheduler.after(Math.max(0, next - now), this.ring);
   }
 
   stop(): void {
     this.cancel?.();
     this.cancel = undefined;
-    this.at = NEVER;
   }
 }

@@ -6,7 +6,7 @@ import {
   type Ipv4,
   type Millis,
   RX_CHECKSUM_OK,
-  checksum,
+  Timer,
   cidrContains,
   cidrLast,
   ipv4,
@@ -15,8 +15,6 @@ import {
 import {
   EXCEEDED_REASSEMBLY,
   EXCEEDED_TTL,
-  ICMP_ECHO_REQUEST,
-  ICMP_HEADER,
   ICMP_TIME_EXCEEDED,
   ICMP_UNREACHABLE,
   UNREACHABLE_HOST,
@@ -38,9 +36,10 @@ import {
   ipv4Fault,
 } from '../ipv4/index.js';
 import { UDP_HEADER, udpFault } from '../udp/index.js';
+import { icmpInput } from './icmp-input.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
-import type { EchoIn, UdpIn } from './types.js';
+import type { UdpIn } from './types.js';
 
 const FAULTS = {
   truncated: 'ipTruncated',
@@ -58,6 +57,10 @@ export class IpInput {
   private readonly stack: Stack;
   private readonly broadcast: Ipv4;
   private readonly datagram: UdpIn;
+  private readonly timer = new Timer((now) => {
+    this.expire(now);
+    this.arm();
+  });
 
   constructor(stack: Stack) {
     this.stack = stack;
@@ -146,8 +149,13 @@ export class IpInput {
     );
   }
 
-  /** ICMP for datagrams whose rest never came; called by the stack's timer. */
-  expire(now: Millis): void {
+  private arm(): void {
+    this.stack.timers.set(this.timer, this.reassembler.next());
+    this.stack.rearm();
+  }
+
+  /** ICMP for datagrams whose rest never came. */
+  private expire(now: Millis): void {
     for (const { port, head } of this.reassembler.expire(now)) {
       const source = ipv4(new DataView(head.buffer, head.byteOffset).getUint32(IP_SOURCE));
       const neighbour = this.stack.port(port)?.neighbours.find(source);
@@ -200,7 +208,7 @@ export class IpInput {
     now: Millis,
   ): void {
     const whole = this.reassembler.add(bytes, view, at, port.id, now);
-    this.stack.rearm();
+    this.arm();
     if (whole === undefined) return;
     const { pool } = this.stack.deps;
     const total = whole.header.length + whole.payload.length;
@@ -257,7 +265,7 @@ export class IpInput {
     } else if (protocol === PROTOCOL_UDP) {
       this.udp(port, neighbour, bytes, view, at, payload, length, destination, macHigh, macLow, verify);
     } else if (protocol === PROTOCOL_ICMP && neighbour !== undefined) {
-      this.icmp(neighbour, bytes, payload, length, destination, bytes[at + IP_TTL]!, local);
+      icmpInput(stack, neighbour, bytes, payload, length, destination, bytes[at + IP_TTL]!, local, toAll);
     } else if (neighbour !== undefined && !toAll) {
       stack.counters.unknownProtocol++;
       stack.packets.icmpError(
@@ -349,40 +357,6 @@ export class IpInput {
     datagram.length = view.getUint16(at + 4) - UDP_HEADER;
     datagram.ttl = bytes[ip + IP_TTL]!;
     this.stack.upper.udp(datagram);
-  }
-
-  private icmp(
-    neighbour: Neighbour,
-    bytes: Uint8Array,
-    at: number,
-    length: number,
-    destination: Ipv4,
-    ttl: number,
-    local: boolean,
-  ): void {
-    const { counters } = this.stack;
-    if (length < ICMP_HEADER) {
-      counters.icmpTruncated++;
-      return;
-    }
-    if (checksum(bytes, at, length) !== 0) {
-      counters.icmpChecksum++;
-      return;
-    }
-    if (bytes[at] !== ICMP_ECHO_REQUEST || bytes[at + 1] !== 0) {
-      counters.icmpIgnored++;
-      return;
-    }
-    if (local) {
-      this.stack.packets.echoReply(neighbour, destination, bytes, at + 4, length - 4);
-      return;
-    }
-    if (destination === IPV4_BROADCAST || destination === this.broadcast || isMulticastIpv4(destination)) {
-      counters.icmpIgnored++;
-      return;
-    }
-    const echo: EchoIn = { neighbour, destination, bytes, offset: at + 4, length: length - 4, ttl };
-    this.stack.upper.echo(echo);
   }
 }
 

@@ -81,7 +81,7 @@ export class Stack {
     this.gatewayHigh = macHigh(config.gatewayMac);
     this.gatewayLow = macLow(config.gatewayMac);
     this.gatewayWord = this.gatewayLow | 0;
-    this.alarm = new Alarm(deps.scheduler, () => {
+    this.alarm = new Alarm(deps.scheduler, this.timers, () => {
       this.expire();
     });
     const empty: Block = deps.pool.takeSmall();
@@ -368,8 +368,7 @@ export class Stack {
 
   /** Makes sure that the timer comes for the earliest deadline. */
   rearm(): void {
-    if (this.stopped) return;
-    this.alarm.set(Math.min(this.timers.next(), this.ip.reassembler.next()), this.now());
+    if (!this.stopped) this.alarm.set(this.now());
   }
 
   private expire(): void {
@@ -377,7 +376,6 @@ export class Stack {
     const now = this.begin();
     try {
       this.timers.run(now, TIMERS_PER_TURN);
-      this.ip.expire(now);
     } finally {
       this.busy = false;
     }

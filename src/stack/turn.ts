@@ -107,11 +107,16 @@ export class Turn {
       const endpoint = queue.shift();
       endpoint.dirty = false;
       this.left -= VISIT_COST;
-      if (endpoint.ended || !endpoint.process(now, this.waiting > MANY ? SHARE : SHARE_ALONE)) continue;
-      if (endpoint.dirty) continue;
-      endpoint.dirty = true;
-      this.rest.push(endpoint);
+      if (endpoint.ended) continue;
+      if (endpoint.process(now, this.waiting > MANY ? SHARE : SHARE_ALONE)) this.again(endpoint);
     }
+  }
+
+  /** It has more to do, and may have been touched meanwhile. */
+  private again(endpoint: TcpEndpoint): void {
+    if (endpoint.dirty) return;
+    endpoint.dirty = true;
+    this.rest.push(endpoint);
   }
 
   private send(): void {

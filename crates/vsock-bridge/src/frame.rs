@@ -152,6 +152,20 @@ pub fn fill_transport(frame: &Frame, layout: &Layout) {
     head.write(at, if udp_zero { &[0xff, 0xff] } else { &checksum });
 }
 
+/// Whether the TCP or UDP checksum of a received frame is right. False as well where there is none to look at.
+pub fn verified(bytes: &[u8]) -> bool {
+    // SAFETY: the span is only read, and not kept.
+    let whole = unsafe { Span::from_raw(bytes.as_ptr().cast_mut(), bytes.len()) };
+    let frame = Frame { pieces: [whole, Span::EMPTY, Span::EMPTY], flags: 0, gso: 0 };
+    let Some(layout) = layout(&frame) else { return false };
+    if !matches!(layout.protocol, TCP | UDP) {
+        return false;
+    }
+    let mut sum = pseudo(bytes, &layout);
+    sum.add(&bytes[layout.l4..layout.end]);
+    sum.complement() == [0, 0]
+}
+
 /// Puts the pseudo header's sum into the field, as a device that finishes the checksum wants it.
 pub fn fill_partial(frame: &Frame, layout: &Layout) {
     let head = &frame.pieces[0];
@@ -232,6 +246,35 @@ pub mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn received_frames_are_verified() {
+        for (protocol, field) in [(TCP, 50), (UDP, 40)] {
+            for payload in [0, 1, 2, 33, 1448] {
+                let mut bytes = packet(protocol, payload);
+                assert!(!verified(&bytes));
+                let end = bytes.len();
+                fill_checksums(&split(&mut bytes, end, end));
+                assert!(verified(&bytes), "{protocol} {payload}");
+                // Padding does not count; the end of the packet does.
+                let mut padded = bytes.clone();
+                padded.extend_from_slice(&[0x77; 7]);
+                assert!(verified(&padded));
+                assert!(!verified(&bytes[..end - 1]));
+                for at in [26, 33, 34, field, end - 1] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] ^= 0x10;
+                    assert!(!verified(&damaged), "{protocol} {payload} {at}");
+                }
+            }
+        }
+        for cut in 0..60 {
+            verified(&packet(TCP, 20)[..cut]);
+        }
+        let mut icmp = packet(UDP, 8);
+        icmp[23] = ICMP;
+        assert!(!verified(&icmp));
     }
 
     #[test]

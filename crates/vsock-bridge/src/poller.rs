@@ -10,6 +10,8 @@ use napi_derive::napi;
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 /// What the JavaScript object and the watcher share.
 pub struct Shared {
@@ -86,6 +88,13 @@ impl Poller {
     #[napi]
     pub fn interest(&self, handle: i32, mask: i32) -> i32 {
         self.with(|state| state.interest(handle, mask))
+    }
+
+    /// The monotonic clock in whole milliseconds since the first poller was made: a small integer for 24 days.
+    #[napi]
+    pub fn now(&self) -> f64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_millis() as f64
     }
 
     #[napi]
