@@ -10,7 +10,7 @@ import { Resolver } from 'node:dns';
 import type { HostResolver, Logger } from '../core/index.js';
 import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
 import { HostDnsUpstream } from './dns-upstream.js';
-import { OsResolver } from './resolver.js';
+import { OsResolver, type OsResolverOptions } from './resolver.js';
 import {
   isFilesAndDns,
   parseHosts,
@@ -36,6 +36,8 @@ export interface SystemDnsOptions {
   /** `IP` or `IP#PORT`, instead of the host's own; what is neither is left out with a warning. */
   readonly servers?: readonly string[] | undefined;
   readonly platform?: NodeJS.Platform | undefined;
+  /** The C library's calls, where somebody has threads of his own for them. Default Node's. */
+  readonly calls?: Pick<OsResolverOptions, 'getaddrinfo' | 'getnameinfo' | 'concurrency'> | undefined;
   readonly paths?: Partial<Record<'resolvConf' | 'nsswitch' | 'hosts', string>> | undefined;
 }
 
@@ -68,7 +70,7 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
     return found.length > 0 ? found : DEFAULT_SERVERS;
   };
   const upstream = new HostDnsUpstream({ servers });
-  const resolver = new OsResolver();
+  const resolver = new OsResolver(options.calls);
   return {
     resolver,
     upstream,

@@ -116,6 +116,15 @@ export interface SpawnResult {
   readonly child: number;
 }
 
+export interface LookupResult {
+  /** What `lookupName` or `lookupAddress` returned. */
+  readonly id: number;
+  /** 0; negative: an EAI_ number of <netdb.h>; positive: an errno. */
+  readonly error: number;
+  /** Addresses without duplicates by kind of socket, in the system's order; or one name. */
+  readonly found: readonly string[];
+}
+
 export interface Poller {
   // ---- events
   /**
@@ -287,6 +296,20 @@ export interface Poller {
   ): number;
   /** Drains the error queue into `meta` (UDP_ERROR_STRIDE), at most `max`; returns the number. */
   udpErrors(handle: number, metaInts: number, max: number): number;
+
+  // ---- names
+  /**
+   * A pool of threads for getaddrinfo and getnameinfo: at most `threads` (1 to 64) at once and `queue` calls (1 to 65,536)
+   * that wait. The handle becomes READable when something is done. Closing it forgets what waits; calls under way end
+   * by themselves.
+   */
+  lookupOpen(threads: number, queue: number): number;
+  /** Asks for all addresses of a name; returns a number for `lookupTake`. -EAGAIN: the queue is full. */
+  lookupName(handle: number, name: string): number;
+  /** Asks for the name of an IPv4 or IPv6 address. */
+  lookupAddress(handle: number, address: string): number;
+  /** Something that is done, or null. */
+  lookupTake(handle: number): LookupResult | null;
 
   // ---- namespaces
   /**

@@ -83,7 +83,7 @@ export function assemble(
   });
   const dhcp = new DhcpService(stack, addresses, config, leaseChanged);
   const roster = new Guests(stack, dhcp, addresses, config);
-  const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger);
+  const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger, native.lookups);
   answerTime(services, stack, gatewayIp);
   upper.parts = { stack, services, outbound, nat, publisher, dhcp, pinger: native.pinger?.(stack) };
   return {

@@ -3,6 +3,7 @@ import { decode, encode } from 'dns-packet';
 import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
 import { BuiltinNames, DNS_PORT, DnsServer, DnsTcpServer } from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
+import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DhcpService } from './dhcp-service.js';
@@ -29,11 +30,14 @@ export class DnsService {
     deps: NetworkDeps,
     dhcp: DhcpService,
     logger: Logger,
+    lookups: NativeLookups | undefined,
   ) {
     this.stack = stack;
     const { gatewayIp, hostAlias, subnet } = addresses;
     this.system =
-      deps.upstream === undefined ? systemDns({ logger, servers: config.dns?.servers }) : undefined;
+      deps.upstream === undefined
+        ? systemDns({ logger, servers: config.dns?.servers, calls: callsOf(lookups) })
+        : undefined;
     this.server = new DnsServer({
       builtin: new BuiltinNames({
         gateway: gatewayIp,
@@ -119,6 +123,16 @@ function systemMode(
 ): (() => 'relay' | 'resolver') | undefined {
   if (deps.resolver !== undefined) return () => 'resolver';
   return system === undefined ? undefined : () => system.mode();
+}
+
+/** The native threads as the resolver takes them. */
+function callsOf(lookups: NativeLookups | undefined) {
+  if (lookups === undefined) return undefined;
+  return {
+    concurrency: lookups.threads,
+    getaddrinfo: (name: string) => lookups.addresses(name),
+    getnameinfo: (address: string) => lookups.nameOf(address),
+  };
 }
 
 function extraHosts(config: NetworkConfig) {

@@ -1,7 +1,7 @@
 /** What a network gets from the native addon, when it is there. */
 import type { HostIo, Scheduler } from '../core/index.js';
 import { nodeScheduler } from '../host/index.js';
-import { Hub, loadNative, nativeIo, nativePinger } from '../native/index.js';
+import { Hub, NativeLookups, loadNative, nativeIo, nativePinger } from '../native/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Pinger } from './upper.js';
 
@@ -11,6 +11,8 @@ export interface NativeParts {
   /** The event loop: with the addon, what is deferred within a wake-up runs at its end. */
   readonly scheduler: Scheduler;
   readonly pinger: ((stack: Stack) => Pinger | undefined) | undefined;
+  /** The C library's lookups on threads of their own. */
+  readonly lookups: NativeLookups | undefined;
   /** Why there is no addon. */
   readonly reason: string | undefined;
   close(): void;
@@ -24,10 +26,12 @@ export function nativeParts(wanted: boolean): NativeParts {
       io: undefined,
       scheduler: nodeScheduler,
       pinger: undefined,
+      lookups: undefined,
       reason,
       close: () => undefined,
     };
   const hub = new Hub(addon);
+  const lookups = new NativeLookups(hub);
   return {
     hub,
     io: nativeIo(hub),
@@ -40,8 +44,10 @@ export function nativeParts(wanted: boolean): NativeParts {
       },
     },
     pinger: (stack) => pingerOf(hub, stack),
+    lookups,
     reason: undefined,
     close: () => {
+      lookups.close();
       hub.close();
     },
   };

@@ -15,6 +15,7 @@ mod frame;
 mod gso;
 mod link;
 mod links;
+mod lookups;
 mod netns;
 mod options;
 mod packets;

@@ -5,6 +5,7 @@ use crate::constants::*;
 use crate::datagrams::Batch;
 use crate::link::port::Port;
 use crate::link::{Link, Scratch};
+use crate::lookups::Lookups;
 use crate::netns::Child;
 use crate::slab::Slab;
 use crate::sys::{check, check_int, owned, Res};
@@ -20,6 +21,7 @@ pub enum Object {
     /// A UDP or ping socket; true: IPv6.
     Datagram(bool),
     Child(Box<Child>),
+    Lookups(Box<Lookups>),
 }
 
 pub struct Entry {
