@@ -25,10 +25,11 @@ export function processTerminal(): Terminal {
     err: (text) => write(process.stderr, text),
     color: {
       get out() {
-        return pc.isColorSupported && process.stdout.isTTY;
+        // isTTY is undefined for a pipe, and undefined would mean picocolors' own guess (colours under CI=true).
+        return process.stdout.isTTY ? pc.isColorSupported : false;
       },
       get err() {
-        return pc.isColorSupported && process.stderr.isTTY;
+        return process.stderr.isTTY ? pc.isColorSupported : false;
       },
     },
   };

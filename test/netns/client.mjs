@@ -203,6 +203,7 @@ const MODES = {
   async hold({ address, port, bytes = 0, timeoutMs = 30_000 }) {
     const socket = await dial({ address, port }, timeoutMs);
     print({ connected: true });
+    socket.once('data', () => print({ receiving: true }));
     const result = receive(socket);
     await send(socket, bytes);
     return result;
