@@ -4,6 +4,7 @@ import type { TcpCounters } from './counters.js';
 import { NEWS_ACKED, NEWS_FIN_ACKED } from './news.js';
 import { FAST, LOSS, OPEN } from './recovery.js';
 import type { Sender } from './send.js';
+import { dsackEnd } from './tlp.js';
 import type { OptionsIn } from './wire/options.js';
 
 /**
@@ -21,28 +22,27 @@ export function acknowledge(
   now: Millis,
 ): number {
   const { recovery } = snd;
-  const sacked = recovery.sack && options.sackCount > 0 ? recovery.take(options, snd.una, snd.nxt) : 0;
+  const { rack } = recovery;
+  rack.begin(now, echoAge);
+  const blocks = recovery.sack && options.sackCount > 0;
   const bytes = seqDiff(ack, snd.una);
   let news = 0;
   if (bytes > 0) news = advance(snd, ack, bytes, echoAge, now);
-  else if (length === 0 && snd.nxt !== snd.una && (recovery.sack ? sacked > 0 : sameWindow)) {
+  const sacked = blocks ? recovery.take(options, ack, snd.nxt) : 0;
+  const duplicate =
+    bytes === 0 && length === 0 && snd.nxt !== ack && (recovery.sack ? sacked > 0 : sameWindow);
+  if (duplicate) {
     counters.duplicateAcksIn++;
-    recovery.duplicate(snd.una, snd.nxt);
+    recovery.duplicate(ack, snd.nxt);
   }
-  if (sacked > 0) recovery.markLost(snd.una, snd.nxt);
-  if (
-    recovery.mode === OPEN &&
-    (recovery.duplicates > 0 || sacked > 0) &&
-    recovery.mustEnter(snd.una, snd.nxt)
-  ) {
+  if (sacked > 0 && bytes === 0 && rack.sample >= 0) snd.measured(rack.sample, now);
+  const twice = blocks ? dsackEnd(options, ack) : undefined;
+  if (twice !== undefined) rack.duplicated(ack, snd.nxt);
+  if (snd.tlp.acknowledged(ack, twice, bytes === 0 && !blocks)) {
     snd.congestion.loss(snd.flight, now);
-    recovery.enter(snd.una, snd.nxt);
+    snd.congestion.recovered(snd.flight, now);
   }
-  // Whatever the window: a peer that answers is alive (RFC 9293 section 3.8.6.1).
-  if (snd.persisting || snd.wnd === 0) {
-    snd.tries = 0;
-    snd.triesSince = now;
-  }
+  if (bytes > 0 || duplicate || sacked > 0) snd.detectLoss(now);
   return news;
 }
 
@@ -60,16 +60,9 @@ function advance(snd: Sender, ack: Seq, bytes: number, echoAge: Millis, now: Mil
   snd.una = ack;
   ring.release(data);
   snd.acked += data;
-  if (snd.timing && !seqLt(ack, snd.timedSeq)) {
-    snd.timing = false;
-    rtt.sample(now - snd.timedAt);
-  } else if (!snd.timing && echoAge >= 0) {
-    rtt.sample(echoAge);
-  } else {
-    rtt.progressed();
-  }
   const before = recovery.mode;
-  const ended = recovery.advanced(ack, snd.nxt, bytes);
+  const ended = recovery.advanced(ack, bytes);
+  snd.measured(roundTrip(recovery.rack.sample, echoAge, before === OPEN || recovery.sack), now);
   if (ended && before === FAST) congestion.recovered(snd.flight, now);
   // After a timeout an acknowledgment may cover much that has long left the network (RFC 3465 section 2.3: L = 1).
   else if (before !== FAST) congestion.acked(before === LOSS ? Math.min(data, snd.mss) : data, flight, now);
@@ -78,4 +71,13 @@ function advance(snd: Sender, ack: Seq, bytes: number, echoAge: Millis, now: Mil
   // RFC 6298 sections 5.2 and 5.3.
   snd.timerAt = snd.nxt === ack ? Number.POSITIVE_INFINITY : now + rtt.timeout();
   return (data > 0 ? NEWS_ACKED : 0) | (fin === 1 ? NEWS_FIN_ACKED : 0);
+}
+
+/**
+ * Of two measures the one that knows less waiting: of what left once, and by timestamp, which counts whole ms. Without
+ * SACK an acknowledgment in recovery has waited for what was lost: then `clear` is false.
+ */
+function roundTrip(sample: Millis, echoAge: Millis, clear: boolean): Millis {
+  if (sample < 0 || !clear) return echoAge;
+  return echoAge < 0 ? sample : Math.min(sample, echoAge + 1);
 }

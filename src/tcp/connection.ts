@@ -275,6 +275,14 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     const window = segment.window << snd.scale;
     const same = window === snd.wnd;
     snd.updateWindow(segment.seq, segment.ack, window);
+    // Whatever the window: a peer that answers is alive (RFC 9293 section 3.8.6.1).
+    if (snd.persisting || snd.wnd === 0) {
+      snd.tries = 0;
+      snd.triesSince = now;
+    }
+    // Text of a peer that is not being sent to.
+    const silent = segment.ack === snd.una && options.sackCount === 0 && !snd.tlp.out;
+    if (silent && (length > 0 || snd.nxt === snd.una)) return;
     const echoAge =
       options.timestamps && options.tsecr !== 0 ? (tsNow(this.settings, now) - options.tsecr) | 0 : -1;
     const news = acknowledge(snd, segment.ack, length, same, options, echoAge, this.counters, now);
@@ -285,6 +293,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
 
   enterTimeWait(now: Millis): void {
     this.snd.timerAt = NEVER;
+    this.snd.lossAt = NEVER;
     this.ring.free();
     this.waitAt = now + (this.settings.timeWait ?? 60_000);
   }
@@ -336,6 +345,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     this.waitAt = NEVER;
     this.idleAt = NEVER;
     this.snd.timerAt = NEVER;
+    this.snd.lossAt = NEVER;
     this.reschedule();
   }
 
@@ -373,7 +383,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   private reschedule(): void {
-    const at = Math.min(this.snd.timerAt, this.ackAt, this.waitAt, this.idleAt);
+    const at = Math.min(this.snd.timerAt, this.snd.lossAt, this.ackAt, this.waitAt, this.idleAt);
     if (at === this.scheduled) return;
     this.scheduled = at;
     this.owner.schedule(this, at);

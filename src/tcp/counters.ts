@@ -10,6 +10,8 @@ export interface TcpCounters {
   retransmits: number;
   fastRetransmits: number;
   timeouts: number;
+  /** RFC 8985 section 7: segments that ask for an overdue acknowledgment. */
+  tailProbes: number;
   duplicateAcksIn: number;
   /** Segments that arrived before their turn and were kept. */
   outOfOrder: number;
@@ -47,6 +49,7 @@ export function createTcpCounters(): TcpCounters {
     retransmits: 0,
     fastRetransmits: 0,
     timeouts: 0,
+    tailProbes: 0,
     duplicateAcksIn: 0,
     outOfOrder: 0,
     duplicates: 0,

@@ -179,6 +179,7 @@ describe('properties', () => {
   });
   const scene = fc.record({
     seed: fc.nat(),
+    tick: fc.constantFrom(0, 1),
     client: side,
     server: side,
     channel,

@@ -18,49 +18,10 @@ import {
   type TcpCounters,
   type TcpEnd,
   type TcpOwner,
-  type TcpSettings,
 } from './index.js';
+import { CLEAR, type ChannelSettings, type EndSettings } from './channel.testutil.js';
 import { peerClosed } from './state.js';
 import { EventQueue, PATTERN, patternAt, seeded } from './virtual.testutil.js';
-
-/** Channel in one direction. Probabilities 0 to 1, times in ms, `rate` in bytes per ms (Infinity: none). */
-export interface ChannelSettings {
-  readonly loss: number;
-  readonly duplicate: number;
-  readonly reorder: number;
-  /** How much later a reordered packet comes. */
-  readonly reorderBy: number;
-  readonly delay: number;
-  readonly jitter: number;
-  readonly rate: number;
-  /** Bytes that may wait for the rate. */
-  readonly queue: number;
-}
-
-const CLEAR: ChannelSettings = {
-  loss: 0,
-  duplicate: 0,
-  reorder: 0,
-  reorderBy: 5,
-  delay: 1,
-  jitter: 0,
-  rate: Number.POSITIVE_INFINITY,
-  queue: 256 * 1024,
-};
-
-export interface EndSettings {
-  readonly iss?: number;
-  readonly tcp?: Partial<TcpSettings>;
-  /** Bytes the application will send before FIN; infinite never ends. */
-  readonly send?: number;
-  /** The application takes at most so many bytes per ms; default all at once. */
-  readonly readRate?: number;
-  /** Bytes given to `output` at once. */
-  readonly budget?: number;
-  /** The application aborts, or reads no more, at this time. */
-  readonly abortAt?: number;
-  readonly discardAt?: number;
-}
 
 const HEADER_AND_OPTIONS = 60;
 
@@ -107,12 +68,12 @@ export class End implements TcpOwner {
     });
     if (settings.abortAt !== undefined)
       sim.at(settings.abortAt, () => {
-        this.connection.abort(sim.now);
+        this.connection.abort(sim.time);
       });
     if (settings.discardAt !== undefined)
       sim.at(settings.discardAt, () => {
-        this.connection.discard(sim.now);
-        this.connection.close(sim.now);
+        this.connection.discard(sim.time);
+        this.connection.close(sim.time);
       });
     const block = sim.pool.take();
     this.segment = {
@@ -175,7 +136,7 @@ export class End implements TcpOwner {
     if (at === Number.POSITIVE_INFINITY) return;
     this.sim.at(Math.max(at, this.sim.now), () => {
       if (id !== this.timer) return;
-      this.connection.onTimer(this.sim.now);
+      this.connection.onTimer(this.sim.time);
       this.output();
     });
   }
@@ -197,12 +158,12 @@ export class End implements TcpOwner {
       this.sent += wrote;
       if (wrote === 0) break;
     }
-    this.connection.wrote(this.sim.now);
-    if (this.sent >= total && total !== Number.POSITIVE_INFINITY) this.connection.close(this.sim.now);
+    this.connection.wrote(this.sim.time);
+    if (this.sent >= total && total !== Number.POSITIVE_INFINITY) this.connection.close(this.sim.time);
   }
 
   output(): void {
-    const more = this.connection.output(this.sim.now, this.settings.budget ?? 1e9);
+    const more = this.connection.output(this.sim.time, this.settings.budget ?? 1e9);
     if (more && this.pacing === 0) {
       this.pacing = 1;
       this.sim.at(this.sim.now, () => {
@@ -248,7 +209,7 @@ export class End implements TcpOwner {
       left -= m;
     }
     received.consume(n);
-    this.connection.consumed(n, this.sim.now);
+    this.connection.consumed(n, this.sim.time);
   }
 
   private serialize(out: SegmentOut, from: number, length: number, flags: number): Uint8Array {
@@ -303,10 +264,10 @@ export class End implements TcpOwner {
     const { segment, connection } = this;
     this.noteWindow(segment);
     if (connection.state === 'CLOSED' && (segment.flags & (SYN | ACK)) === SYN && !connection.lingering) {
-      connection.listen(segment, this.sim.now);
-      connection.accept(this.sim.now);
+      connection.listen(segment, this.sim.time);
+      connection.accept(this.sim.time);
     } else {
-      connection.input(segment, this.sim.now);
+      connection.input(segment, this.sim.time);
     }
     this.output();
   }
@@ -348,6 +309,8 @@ export interface SimSettings {
   /** Both directions, or each. */
   readonly channel?: Partial<ChannelSettings>;
   readonly down?: Partial<ChannelSettings>;
+  /** What the ends' clock counts in, ms: 1 as the stack's, 0 for an exact one. Default 1. */
+  readonly tick?: number;
   /** Super-segments are cut up on the way, as a link without offloads does. Default true. */
   readonly splitGso?: boolean;
   readonly pool?: BlockPool;
@@ -364,8 +327,10 @@ export class NetSim {
   /** Drops what it says. */
   dropFilter: ((from: End, packet: Uint8Array) => boolean) | undefined;
   private readonly events = new EventQueue();
+  private readonly tick: number;
 
   constructor(settings: SimSettings = {}) {
+    this.tick = settings.tick ?? 1;
     this.pool = settings.pool ?? new BlockPool(plainMemory);
     this.random = seeded(settings.seed ?? 1);
     this.splitGso = settings.splitGso ?? true;
@@ -376,13 +341,18 @@ export class NetSim {
     this.server.peer = this.client;
   }
 
+  /** What the ends take for now. */
+  get time(): number {
+    return this.tick === 0 ? this.now : Math.floor(this.now / this.tick) * this.tick;
+  }
+
   at(at: number, run: () => void): void {
     this.events.add(at, run);
   }
 
   /** Runs until both ends are closed, nothing is left to do, or `until` (ms). Returns the time. */
   run(until = 3_600_000): number {
-    this.client.connection.connect(this.now);
+    this.client.connection.connect(this.time);
     return this.continue(until);
   }
 

@@ -1,11 +1,12 @@
 /**
- * Loss recovery (RFC 6582 without SACK, RFC 6675 with it, RFC 6298 after a timeout) in one model: everything below
- * `lost` that the peer does not hold is lost, `rxt` says how far it has been sent again, and `pipe` estimates what
- * is in the network. Without SACK each duplicate acknowledgment stands for one segment that left the network,
- * which is the window inflation of RFC 6582 told from the other side.
+ * Loss recovery in one model: what is lost is sent again in sequence, and `pipe` estimates what is in the network. With
+ * SACK, RACK (RFC 8985) finds what is lost; without it, three duplicate acknowledgments and partial ones do
+ * (RFC 6582), and each duplicate stands for one segment that left the network, which is the window inflation of that
+ * RFC told from the other side. After a timeout RFC 6298 and RFC 8985 section 6.3 hold.
  */
-import { seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, type Seq } from '../core/index.js';
-import { DUP_THRESHOLD, Scoreboard } from './scoreboard.js';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt, type Millis, type Seq } from '../core/index.js';
+import { DUP_THRESHOLD, Rack } from './rack.js';
+import { HELD, SentQueue } from './sent.js';
 import type { OptionsIn } from './wire/options.js';
 
 export const OPEN = 0;
@@ -15,131 +16,114 @@ export const FAST = 1;
 export const LOSS = 2;
 
 export class Recovery {
-  readonly board = new Scoreboard();
+  readonly sent = new SentQueue();
+  readonly rack = new Rack();
   mode: typeof OPEN | typeof FAST | typeof LOSS = OPEN;
   sack = false;
   mss = 536;
   /** RFC 6582: SND.NXT when recovery began; acknowledging it ends recovery. */
   recover = 0 as Seq;
-  rxt = 0 as Seq;
-  lost = 0 as Seq;
   /** Duplicate acknowledgments since SND.UNA moved, and the bytes they stand for without SACK. */
   duplicates = 0;
-  duplicateBytes = 0;
+  private duplicateBytes = 0;
   /** The next retransmission leaves whatever the congestion window says (RFC 6675 section 5, step 4.3). */
   urgent = false;
 
-  start(una: Seq, mss: number, sack: boolean): void {
+  start(una: Seq, mss: number, sack: boolean, now: Millis): void {
     this.mss = mss;
     this.sack = sack;
     this.recover = ((una - 1) | 0) as Seq;
-    this.rxt = una;
-    this.lost = una;
+    this.rack.start(una, now);
   }
 
-  /** Takes the SACK blocks; returns how many bytes are news. Blocks outside (una, nxt] are no news (RFC 2883 has some). */
+  /**
+   * Takes the SACK blocks, the lowest first, for RACK sees reordering by it; returns how many bytes are news. Blocks
+   * outside (una, nxt] are no news (RFC 2883 has some).
+   */
   take(options: OptionsIn, una: Seq, nxt: Seq): number {
+    const { sack, sackCount } = options;
     let news = 0;
-    for (let i = 0; i < options.sackCount; i++) {
-      const start = options.sack[2 * i]! as Seq;
-      const end = options.sack[2 * i + 1]! as Seq;
-      if (seqGt(start, una) && seqLt(start, end) && seqLe(end, nxt)) news += this.board.add(start, end);
+    let done = 0;
+    for (let turn = 0; turn < sackCount; turn++) {
+      let lowest = -1;
+      for (let i = 0; i < sackCount; i++)
+        if ((done & (1 << i)) === 0 && (lowest < 0 || seqLt(sack[2 * i]! as Seq, sack[2 * lowest]! as Seq)))
+          lowest = i;
+      done |= 1 << lowest;
+      const start = sack[2 * lowest]! as Seq;
+      const end = sack[2 * lowest + 1]! as Seq;
+      if (seqGt(start, una) && seqLt(start, end) && seqLe(end, nxt))
+        news += this.sent.hold(start, end, this.rack);
     }
     return news;
   }
 
-  /** What is thought to be in the network, bytes (SetPipe of RFC 6675 section 4). */
+  /** What is thought to be in the network, bytes (pipe of RFC 6675). */
   pipe(una: Seq, nxt: Seq): number {
-    const flight = seqDiff(nxt, una);
-    if (this.mode === OPEN && this.duplicates === 0 && this.board.bytes === 0) return flight;
-    const from = seqMax(this.rxt, una);
-    let waiting = 0;
-    if (this.mode !== OPEN && seqLt(from, this.lost)) {
-      waiting = seqDiff(this.lost, from);
-      if (this.sack) waiting -= this.board.between(from, this.lost);
-    }
-    const held = this.sack ? this.board.bytes : this.duplicateBytes;
-    return Math.max(flight - held - waiting, 0);
+    const { held, lost } = this.sent;
+    return Math.max(seqDiff(nxt, una) - held - lost - this.duplicateBytes, 0);
   }
 
-  /** True when something lost waits to be sent again. */
+  /** Something lost waits to be sent again. */
   get pending(): boolean {
-    return this.mode !== OPEN && seqLt(this.rxt, this.lost);
-  }
-
-  /** Moves `rxt` over what the peer holds; false when nothing lost is left. */
-  skipHeld(una: Seq): boolean {
-    this.rxt = this.board.endOf(seqMax(this.rxt, una));
-    return seqLt(this.rxt, this.lost);
+    return this.sent.lost > 0;
   }
 
   /** A duplicate acknowledgment. */
   duplicate(una: Seq, nxt: Seq): void {
     this.duplicates++;
     if (this.sack) return;
-    const most = seqDiff(nxt, una) - this.mss;
+    const most = seqDiff(nxt, una) - this.sent.lost - this.mss;
     this.duplicateBytes = Math.max(Math.min(this.duplicateBytes + this.mss, most), 0);
   }
 
-  /** SACK or duplicates came: must fast recovery begin? */
+  /** Must fast recovery begin? */
   mustEnter(una: Seq, nxt: Seq): boolean {
     if (this.mode !== OPEN || una === nxt) return false;
+    if (this.sack) return this.sent.lost > 0;
     // RFC 6582 section 3.2 step 2: not again for what was out at the last timeout or recovery; duplicates of what is
-    // sent again look like loss exactly there, but not with SACK.
-    if (seqLt(una, this.recover) || (!this.sack && una === this.recover)) return false;
-    if (this.duplicates >= DUP_THRESHOLD) return true;
-    return this.sack && seqGt(this.board.lostBelow(this.mss, una), una);
+    // sent again look like loss exactly there.
+    return this.duplicates >= DUP_THRESHOLD && seqGt(una, this.recover);
   }
 
-  enter(una: Seq, nxt: Seq): void {
+  enter(nxt: Seq): void {
     this.mode = FAST;
     this.recover = nxt;
-    this.rxt = una;
-    this.lost = una;
     this.urgent = true;
-    this.markLost(una, nxt);
-  }
-
-  /** During fast recovery: at least the first segment is lost, and what SACK says. */
-  markLost(una: Seq, nxt: Seq): void {
-    if (this.mode !== FAST) return;
-    const first = ((una + Math.min(this.mss, seqDiff(nxt, una))) | 0) as Seq;
-    this.lost = seqMax(this.lost, this.sack ? this.board.nextStart(una, first) : first);
-    if (this.sack) this.lost = seqMax(this.lost, this.board.lostBelow(this.mss, this.lost));
+    if (!this.sack) this.sent.loseFirst(this.mss);
   }
 
   /** SND.UNA moved by `bytes`. Returns true when recovery has just ended. */
-  advanced(una: Seq, nxt: Seq, bytes: number): boolean {
-    this.board.advance(una);
+  advanced(una: Seq, bytes: number): boolean {
+    this.sent.release(una, this.rack);
     if (this.mode === OPEN || seqGe(una, this.recover)) {
       const ended = this.mode !== OPEN;
       this.reset(una);
+      if (ended) this.rack.recovered();
       return ended;
     }
+    this.duplicates = 0;
     if (this.mode === FAST && !this.sack) {
       // Partial acknowledgment: the next segment is lost too (RFC 6582 section 3.2 step 3).
       this.duplicateBytes = Math.max(this.duplicateBytes - Math.max(bytes - this.mss, 0), 0);
-      this.rxt = una;
+      this.sent.loseFirst(this.mss);
       this.urgent = true;
-    } else {
-      this.duplicates = 0;
-      this.rxt = seqMax(this.rxt, una);
     }
-    this.markLost(una, nxt);
     return false;
   }
 
-  /** RFC 6298 section 5.4 to 5.6: everything out is taken for lost. */
-  timeout(una: Seq, nxt: Seq): void {
+  /** RFC 6298 section 5.4 to 5.6. `srtt`: as in `rack.window`. */
+  timeout(nxt: Seq, srtt: Millis, now: Millis): void {
+    const { sent, rack } = this;
+    // What the peer reported it may have thrown away: then its first byte would be acknowledged (RFC 2018 section 8).
+    if (sent.head?.state === HELD) sent.renege();
+    if (this.sack) rack.timeout(sent, this.mss, rack.window(sent, this.mss, true, srtt), now);
+    else sent.loseAll();
     this.mode = LOSS;
     this.recover = nxt;
-    this.rxt = una;
-    this.lost = nxt;
     this.duplicates = 0;
     this.duplicateBytes = 0;
     this.urgent = true;
-    // What the peer reported it may have thrown away: then its first byte would be acknowledged (RFC 2018 section 8).
-    if (this.board.holds(una)) this.board.clear();
   }
 
   private reset(una: Seq): void {
@@ -147,8 +131,6 @@ export class Recovery {
     this.duplicates = 0;
     this.duplicateBytes = 0;
     this.urgent = false;
-    this.rxt = una;
-    this.lost = una;
     // Not left behind by 2^31.
     if (seqLt(this.recover, una)) this.recover = ((una - 1) | 0) as Seq;
   }

@@ -2,12 +2,23 @@
  * The sending half: SND.UNA, SND.NXT, the peer's window, and the loop that turns the ring into segments. Sequence
  * numbers and the ring's positions both count modulo 2^32: position `ring.start` is SND.UNA once our SYN is acknowledged.
  */
-import { seqDiff, seqGt, SendRing, type Budget, type Memory, type Millis, type Seq } from '../core/index.js';
+import {
+  seqDiff,
+  seqGt,
+  seqMax,
+  SendRing,
+  type Budget,
+  type Memory,
+  type Millis,
+  type Seq,
+} from '../core/index.js';
 import type { CongestionController } from './congestion/controller.js';
 import { NewReno } from './congestion/newreno.js';
 import type { TcpCounters } from './counters.js';
 import { FAST, OPEN, Recovery } from './recovery.js';
 import { RttEstimator } from './rtt.js';
+import type { Run } from './sent.js';
+import { probeTime, TailProbe } from './tlp.js';
 import { ACK, FIN, PSH } from './types.js';
 
 /** When the peer names no MSS (RFC 9293 section 3.7.1). */
@@ -26,6 +37,7 @@ export class Sender {
   readonly ring: SendRing;
   readonly rtt = new RttEstimator();
   readonly recovery = new Recovery();
+  readonly tlp = new TailProbe();
   readonly congestion: CongestionController = new NewReno();
   private readonly counters: TcpCounters;
   private readonly gsoMax: number;
@@ -50,13 +62,16 @@ export class Sender {
   persisting = false;
   /** When the retransmission timer fires; Infinity: not running. */
   timerAt: Millis = Number.POSITIVE_INFINITY;
+  /** When RACK looks again, or the tail is probed (RFC 8985 section 8); Infinity: not running. */
+  lossAt: Millis = Number.POSITIVE_INFINITY;
   /** Timeouts or probes in a row without progress, and since when. */
   tries = 0;
   triesSince: Millis = 0;
-  /** The one timed segment (RFC 6298 section 3), when timestamps do not tell. */
+  /** Our SYN left once, and when: its acknowledgment is the first sample. */
   timing = false;
-  timedSeq = 0 as Seq;
   timedAt: Millis = 0;
+  /** When the round trip was sampled last. */
+  private sampledAt: Millis = 0;
   private lastSentAt: Millis = 0;
   /** Segments sent again on this connection. */
   retransmits = 0;
@@ -84,7 +99,7 @@ export class Sender {
     this.mss = mss;
     this.lastSentAt = now;
     this.congestion.start(mss);
-    this.recovery.start(this.una, mss, sack);
+    this.recovery.start(this.una, mss, sack, now);
   }
 
   /** FlightSize of RFC 5681, bytes of sequence space. */
@@ -131,16 +146,22 @@ export class Sender {
       left -= sent;
     }
     const chunk = this.gsoMax > mss ? this.gsoMax - (this.gsoMax % mss) : mss;
+    const { nxt } = this;
+    let more = false;
     for (;;) {
       const n = this.nextLength(mss, chunk);
       if (n === 0) break;
-      if (left <= 0) return true;
+      more = left <= 0;
+      if (more) break;
       this.sendNew(sink, n, mss, now);
       left -= n;
     }
-    this.outputFin(sink, now);
-    this.watchWindow(now);
-    return left <= 0 && this.recovery.pending && this.mayRetransmit();
+    if (!more) {
+      this.outputFin(sink, now, false);
+      this.watchWindow(now);
+    }
+    this.remember(nxt, now);
+    return more || (left <= 0 && this.recovery.pending && this.mayRetransmit());
   }
 
   /** Length of the next new segment; 0: none may leave (RFC 9293 section 3.8.6.2.1, with Nagle's algorithm off). */
@@ -172,12 +193,9 @@ export class Sender {
     sink.emit(flags, at, offset, n, n > mss ? mss : 0, now);
   }
 
-  private outputFin(sink: SegmentSink, now: Millis): void {
-    if (!this.finWanted || this.finSent || this.unsent > 0 || this.flight >= this.wnd) return;
-    this.sendFin(sink, now);
-  }
-
-  private sendFin(sink: SegmentSink, now: Millis): void {
+  /** FIN, behind everything, when the window has room for it or none is asked for. */
+  private outputFin(sink: SegmentSink, now: Millis, beyond: boolean): void {
+    if (!this.finWanted || this.finSent || this.unsent > 0 || (!beyond && this.flight >= this.wnd)) return;
     const at = this.nxt;
     this.nxt = ((at + 1) | 0) as Seq;
     this.finSent = true;
@@ -188,42 +206,52 @@ export class Sender {
 
   private mayRetransmit(): boolean {
     const { recovery } = this;
-    if (!recovery.skipHeld(this.una)) return false;
-    const ahead = seqDiff(recovery.rxt, this.una);
+    const run = recovery.sent.firstLost!;
+    const ahead = seqDiff(run.start, this.una);
     if (ahead > 0 && ahead >= this.wnd) return false;
     if (recovery.urgent) return true;
     const room = this.congestion.cwnd - recovery.pipe(this.una, this.nxt);
-    return room >= Math.min(this.mss, seqDiff(recovery.lost, recovery.rxt));
+    return room >= Math.min(this.mss, run.length);
   }
 
-  /** Sends again from `rxt`; returns the sequence space covered. */
+  /** Sends the first of what is lost again; returns the sequence space covered. */
   private retransmitNext(sink: SegmentSink, mss: number, now: Millis): number {
-    const { recovery, ring } = this;
-    const at = recovery.rxt;
-    const stop = recovery.board.nextStart(at, recovery.lost);
+    const { recovery } = this;
+    const run = recovery.sent.firstLost!;
+    const at = run.start;
+    recovery.urgent = false;
+    if (recovery.mode === FAST) {
+      this.counters.fastRetransmits++;
+      if (at === this.una) this.timerAt = now + this.rtt.timeout();
+    }
+    return this.resend(sink, run, at, mss, now);
+  }
+
+  /** Sends again up to a segment from `at`, which lies in `run`; returns the sequence space covered. */
+  private resend(sink: SegmentSink, run: Run, at: Seq, mss: number, now: Millis): number {
+    const { ring } = this;
     const offset = (ring.start + seqDiff(at, this.una)) | 0;
-    const n = Math.max(Math.min(mss, seqDiff(stop, at), (ring.end - offset) | 0), 0);
+    const n = Math.min(mss, seqDiff(run.end, at), (ring.end - offset) | 0);
     let flags = ACK;
     if (((offset + n) | 0) === ring.end) {
       if (n > 0) flags |= PSH;
       if (this.finSent) flags |= FIN;
     }
     const covered = n + (flags & FIN);
-    if (covered === 0) return 0;
-    recovery.rxt = ((at + covered) | 0) as Seq;
-    recovery.urgent = false;
-    // Karn's algorithm: what is sent twice is not timed.
-    this.timing = false;
+    this.recovery.sent.resend(run, at, covered, now);
     this.retransmits++;
     this.counters.retransmits++;
-    if (recovery.mode === FAST) {
-      this.counters.fastRetransmits++;
-      if (at === this.una) this.timerAt = now + this.rtt.timeout();
-    }
     this.persisting = false;
     if (this.timerAt === Number.POSITIVE_INFINITY) this.timerAt = now + this.rtt.timeout();
     sink.emit(flags, at, offset, n, 0, now);
     return covered;
+  }
+
+  /** What left for the first time, from `from` to SND.NXT, if anything did. */
+  private remember(from: Seq, now: Millis): void {
+    if (from === this.nxt) return;
+    this.recovery.sent.append(from, this.nxt, now);
+    this.armProbe(now);
   }
 
   /** New data or FIN left: RFC 6298 section 5.1. */
@@ -232,12 +260,6 @@ export class Sender {
       this.persisting = false;
       this.tries = 0;
       this.timerAt = now + this.rtt.timeout();
-    }
-    // During recovery an acknowledgment waits for what was lost, which is no round trip.
-    if (!this.timing && this.recovery.mode === OPEN) {
-      this.timing = true;
-      this.timedSeq = this.nxt;
-      this.timedAt = now;
     }
     this.lastSentAt = now;
   }
@@ -257,27 +279,79 @@ export class Sender {
     this.rtt.expired();
     this.timerAt = now + this.rtt.timeout();
     this.counters.windowProbes++;
-    const { unsent } = this;
-    if (unsent === 0) {
-      if (this.finWanted && !this.finSent) this.sendFin(sink, now);
-      return;
-    }
+    const { unsent, nxt } = this;
     const n = Math.min(unsent, this.wnd, this.mss);
-    if (n > 0) {
-      this.sendNew(sink, n, this.mss, now);
-      return;
+    if (n > 0) this.sendNew(sink, n, this.mss, now);
+    else if (unsent === 0) this.outputFin(sink, now, true);
+    else {
+      this.probed = true;
+      sink.emit(ACK, nxt, (this.ring.start + this.flight) | 0, 1, 0, now);
     }
-    this.probed = true;
-    sink.emit(ACK, this.nxt, (this.ring.start + this.flight) | 0, 1, 0, now);
+    this.remember(nxt, now);
+  }
+
+  /** A round trip was measured, or the acknowledged data tells none (negative). At most one sample a round trip counts. */
+  measured(rtt: Millis, now: Millis): void {
+    if (rtt < 0) this.rtt.progressed();
+    else if (this.rtt.backoff > 0 || now - this.sampledAt >= rtt) {
+      this.sampledAt = now;
+      this.rtt.sample(rtt);
+    }
+  }
+
+  /** Looks for what is lost (RFC 8985 section 6.2 step 5), and whether fast recovery must begin. */
+  detectLoss(now: Millis): void {
+    const { recovery } = this;
+    const { rack, sent, mode } = recovery;
+    this.lossAt = Number.POSITIVE_INFINITY;
+    if (recovery.sack && (sent.held > 0 || mode !== OPEN))
+      this.lossAt = Math.ceil(
+        now + rack.detect(sent, rack.window(sent, this.mss, mode !== OPEN, this.rtt.srtt), now),
+      );
+    if (recovery.mustEnter(this.una, this.nxt)) {
+      this.congestion.loss(this.flight, now);
+      recovery.enter(this.nxt);
+    } else this.armProbe(now);
+  }
+
+  /** The time of `lossAt` has come: the caller outputs next. */
+  lossExpired(sink: SegmentSink, now: Millis): void {
+    const { sent, mode } = this.recovery;
+    if (sent.held > 0 || mode !== OPEN) this.detectLoss(now);
+    else this.probeTail(sink, now);
+  }
+
+  private armProbe(now: Millis): void {
+    const { sent, mode } = this.recovery;
+    if (sent.held === 0 && mode === OPEN) this.lossAt = probeTime(this, now);
+  }
+
+  /** RFC 8985 section 7.3: new data if the peer takes it, else the last segment again. */
+  private probeTail(sink: SegmentSink, now: Millis): void {
+    this.lossAt = Number.POSITIVE_INFINITY;
+    const { nxt } = this;
+    const { tail } = this.recovery.sent;
+    if (tail === undefined) return;
+    const mss = Math.max(this.mss - sink.extraOptions(), 1);
+    const n = Math.min(this.unsent, mss);
+    const fresh = n > 0 && n <= this.wnd - this.flight;
+    if (fresh) {
+      this.sendNew(sink, n, mss, now);
+      this.recovery.sent.append(nxt, this.nxt, now);
+    } else this.resend(sink, tail, seqMax(tail.start, ((tail.end - mss) | 0) as Seq), mss, now);
+    this.tlp.sent(!fresh, this.nxt);
+    this.counters.tailProbes++;
+    this.timerAt = now + this.rtt.timeout();
   }
 
   /** The retransmission timer expired (RFC 6298 sections 5.4 to 5.6): the caller outputs next. */
   timeout(now: Millis): void {
     const again = this.recovery.mode !== OPEN && this.tries > 1;
     this.congestion.timeout(this.flight, again, now);
-    this.recovery.timeout(this.una, this.nxt);
+    this.recovery.timeout(this.nxt, this.rtt.srtt, now);
+    this.tlp.forget();
+    this.lossAt = Number.POSITIVE_INFINITY;
     this.rtt.expired();
-    this.timing = false;
     this.timerAt = now + this.rtt.timeout();
     this.counters.timeouts++;
   }

@@ -1,6 +1,7 @@
 /** What happens when time runs out: handshake, retransmission, window probe, delayed ACK, TIME-WAIT, FIN-WAIT-2. */
 import type { Millis } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
+import { PROBE_SLACK } from './tlp.js';
 import { ACK, SYN } from './types.js';
 
 /** Retransmissions of a SYN, and of a SYN-ACK. */
@@ -28,6 +29,13 @@ export function expire(c: TcpConnection, now: Millis): void {
     if (c.state === 'TIME-WAIT') c.finish();
     else c.end('timeout');
     return;
+  }
+  if (now >= c.snd.lossAt) {
+    if (c.holdOutput) c.snd.lossAt = Math.ceil(now + c.snd.rtt.srtt + PROBE_SLACK);
+    else {
+      c.snd.lossExpired(c, now);
+      c.output(now);
+    }
   }
   if (now >= c.snd.timerAt) {
     if (c.state === 'SYN-SENT' || c.state === 'SYN-RECEIVED') retryHandshake(c, now);

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BlockPool, plainMemory, seq, seqAdd, SliceQueue } from '../core/index.js';
+import { BlockPool, plainMemory, seq, SliceQueue } from '../core/index.js';
 import { Assembler, MAX_PIECES, MAX_RANGES } from './assembler.js';
 import { NewReno } from './congestion/newreno.js';
 import { MAX_RTO, RttEstimator } from './rtt.js';
-import { MAX_SACKED, Scoreboard } from './scoreboard.js';
+import { HELD, LOST, MAX_RUNS, OUT, SentQueue, type Run } from './sent.js';
 
 const base = 0xffff_fc00;
 const span = 4000;
@@ -113,67 +113,157 @@ describe('Assembler', () => {
   });
 });
 
-describe('Scoreboard', () => {
+describe('SentQueue', () => {
+  const nobody = { arrived: () => undefined };
+  const at = (n: number) => seq(base + n);
+
+  /** What every byte is: where, when, how; and what the queue's sums say. */
+  function expectMap(sent: SentQueue, map: readonly (string | undefined)[], una: number, nxt: number): void {
+    let place = una;
+    let count = 0;
+    const sums = { held: 0, heldRanges: 0, lost: 0 };
+    let first: Run | undefined;
+    for (let run = sent.head; run !== undefined; run = run.next) {
+      expect(run.start).toBe(at(place));
+      expect(run.length).toBeGreaterThan(0);
+      for (let i = 0; i < run.length; i++)
+        expect(`${run.state} ${run.again} ${run.state === HELD ? '' : run.sentAt}`).toBe(map[place + i]);
+      place += run.length;
+      count++;
+      if (run.state === HELD) {
+        sums.held += run.length;
+        sums.heldRanges++;
+      } else if (run.state === LOST) {
+        sums.lost += run.length;
+        first ??= run;
+      }
+      if (run.next === undefined) expect(sent.tail).toBe(run);
+      else expect(run.next.previous).toBe(run);
+    }
+    expect(place).toBe(nxt);
+    expect({ held: sent.held, heldRanges: sent.heldRanges, lost: sent.lost, runs: sent.runs }).toEqual({
+      ...sums,
+      runs: count,
+    });
+    expect(sent.firstLost).toBe(first);
+  }
+
   it('agrees with a byte map', () => {
     const step = fc.oneof(
-      fc.record({ add: fc.tuple(fc.nat(span - 1), fc.integer({ min: 1, max: 500 })) }),
-      fc.record({ advance: fc.nat(span) }),
+      fc.record({ send: fc.integer({ min: 1, max: 300 }), later: fc.nat(1) }),
+      fc.record({ hold: fc.tuple(fc.nat(span), fc.integer({ min: 1, max: 200 })) }),
+      fc.record({ release: fc.nat(200) }),
+      fc.record({ loseFirst: fc.integer({ min: 1, max: 50 }) }),
+      fc.record({ loseRun: fc.nat(5) }),
+      fc.record({ resend: fc.integer({ min: 1, max: 50 }), later: fc.nat(1) }),
+      fc.record({ all: fc.constantFrom('lose', 'renege') }),
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), fc.nat(span), fc.nat(span), (steps, a, b) => {
-        const board = new Scoreboard();
-        const map = new Uint8Array(span + 1);
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const sent = new SentQueue();
+        const map: (string | undefined)[] = [];
+        let now = 0;
         let una = 0;
+        let nxt = 0;
+        const of = (i: number): [number, boolean, number] => {
+          const [state, again, when] = map[i]!.split(' ');
+          return [Number(state), again === 'true', Number(when)];
+        };
         for (const s of steps) {
-          if ('add' in s) {
-            const from = Math.max(s.add[0], una);
-            const to = Math.min(from + s.add[1], span);
+          if ('send' in s) {
+            now += s.later;
+            sent.append(at(nxt), at(nxt + s.send), now);
+            for (let i = 0; i < s.send; i++) map[nxt++] = `${OUT} false ${now}`;
+          } else if ('hold' in s) {
+            const from = Math.max(s.hold[0], una);
+            const to = Math.min(from + s.hold[1], nxt);
             if (from >= to) continue;
             let news = 0;
-            for (let i = from; i < to; i++) if (map[i] === 0) news++;
-            map.fill(1, from, to);
-            expect(board.add(seq(base + from), seq(base + to))).toBe(news);
-          } else if (s.advance > una) {
-            una = s.advance;
-            map.fill(0, 0, una);
-            board.advance(seq(base + una));
+            for (let i = from; i < to; i++) {
+              if (of(i)[0] !== HELD) news++;
+              map[i] = `${HELD}`;
+            }
+            expect(sent.hold(at(from), at(to), nobody)).toBe(news);
+          } else if ('release' in s) {
+            una = Math.min(una + s.release, nxt);
+            sent.release(at(una), nobody);
+          } else if ('loseFirst' in s) {
+            sent.loseFirst(s.loseFirst);
+            const first = una < nxt && of(una);
+            for (
+              let i = una;
+              i < Math.min(una + s.loseFirst, nxt) && first !== false && first[0] === OUT;
+              i++
+            ) {
+              if (map[i] !== `${OUT} ${first[1]} ${first[2]}`) break;
+              map[i] = `${LOST} ${first[1]} ${first[2]}`;
+            }
+          } else if ('loseRun' in s) {
+            let run = sent.head;
+            for (let i = 0; i < s.loseRun && run !== undefined; i++) run = run.next;
+            if (run?.state !== OUT) continue;
+            const from = run.start - at(0);
+            for (let i = 0; i < run.length; i++) map[from + i] = `${LOST} ${run.again} ${run.sentAt}`;
+            sent.lose(run);
+          } else if ('resend' in s) {
+            const run = sent.firstLost;
+            if (run === undefined) continue;
+            now += s.later;
+            const n = Math.min(s.resend, run.length);
+            const from = run.start - at(0);
+            sent.resend(run, run.start, n, now);
+            for (let i = 0; i < n; i++) map[from + i] = `${OUT} true ${now}`;
+          } else if (s.all === 'lose') {
+            for (let i = una; i < nxt; i++) if (of(i)[0] === OUT) map[i] = `${LOST} ${of(i)[1]} ${of(i)[2]}`;
+            sent.loseAll();
+          } else {
+            // What was held has forgotten when it left.
+            for (let run = sent.head; run !== undefined; run = run.next)
+              for (let i = 0; i < run.length && run.state === HELD; i++)
+                map[run.start - at(0) + i] = `${LOST} ${run.again} ${run.sentAt}`;
+            sent.renege();
           }
+          // Which of two transmissions a held range remembers is not told.
+          for (let run = sent.head; run !== undefined; run = run.next)
+            for (let i = 0; i < run.length && run.state === HELD; i++)
+              map[run.start - at(0) + i] = `${HELD} ${run.again} `;
+          expectMap(sent, map, una, nxt);
         }
-        expect(board.bytes).toBe(map.reduce((x, y) => x + y, 0));
-        const [from, to] = a < b ? [a, b] : [b, a];
-        let between = 0;
-        for (let i = from; i < to; i++) between += map[i]!;
-        expect(board.between(seq(base + from), seq(base + to))).toBe(between);
-        let end = from;
-        while (map[end] === 1) end++;
-        expect(board.endOf(seq(base + from))).toBe(seq(base + end));
-        let next = from + 1;
-        while (next < to && !(map[next] === 1 && map[next - 1] === 0)) next++;
-        if (from < to) expect(board.nextStart(seq(base + from), seq(base + to))).toBe(seq(base + next));
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
+  });
+
+  it('a burst is one run, and so is what is sent again in one', () => {
+    const sent = new SentQueue();
+    for (let i = 0; i < 100; i++) sent.append(at(i * 10), at(i * 10 + 10), 5);
+    expect(sent.runs).toBe(1);
+    sent.append(at(1000), at(1010), 6);
+    expect(sent.runs).toBe(2);
+    sent.loseAll();
+    for (let i = 0; i < 50; i++) sent.resend(sent.firstLost!, sent.firstLost!.start, 10, 7);
+    expect(sent.runs).toBe(3);
   });
 
   it('has a limit', () => {
-    const board = new Scoreboard();
-    for (let i = 0; i < MAX_SACKED; i++) expect(board.add(seq(i * 10), seq(i * 10 + 1))).toBe(1);
-    expect(board.add(seq(MAX_SACKED * 10), seq(MAX_SACKED * 10 + 1))).toBe(0);
-    expect(board.ranges).toBe(MAX_SACKED);
-    expect(board.add(seq(0), seq(100))).toBe(90);
-  });
-
-  it('IsLost: three ranges above, or more than two segments (RFC 6675 section 4)', () => {
-    const at = (n: number) => seqAdd(seq(base), n);
-    const board = new Scoreboard();
-    expect(board.lostBelow(100, at(0))).toBe(at(0));
-    board.add(at(100), at(300));
-    expect(board.lostBelow(100, at(0))).toBe(at(0));
-    board.add(at(300), at(301));
-    expect(board.lostBelow(100, at(0))).toBe(at(100));
-    board.clear();
-    for (const n of [100, 200, 300]) board.add(at(n), at(n + 10));
-    expect(board.lostBelow(100, at(0))).toBe(at(100));
+    const sent = new SentQueue();
+    for (let i = 0; i < 3 * MAX_RUNS; i++) sent.append(at(i * 10), at(i * 10 + 10), i);
+    expect(sent.runs).toBe(MAX_RUNS);
+    // No more cuts, but whole runs are still taken.
+    expect(sent.hold(at(3), at(5), nobody)).toBe(0);
+    expect(sent.hold(at(10), at(20), nobody)).toBe(10);
+    sent.loseAll();
+    for (let i = 0; sent.lost > 0; i++) sent.resend(sent.firstLost!, sent.firstLost!.start, 10, 1e6 + i);
+    expect(sent.runs).toBeLessThanOrEqual(MAX_RUNS + 1);
+    sent.release(at(30 * MAX_RUNS), nobody);
+    expect(sent).toMatchObject({
+      held: 0,
+      heldRanges: 0,
+      lost: 0,
+      runs: 0,
+      head: undefined,
+      tail: undefined,
+    });
   });
 });
 
