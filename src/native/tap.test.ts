@@ -174,6 +174,16 @@ describe.skipIf(missingRoot())('native TAP links', () => {
     expect(rig.poller.linkAdopt(rig.poller.release(other), LINK_KIND.tap, false)).toBeLessThan(0);
   });
 
+  it('gives a TAP that it makes a queue for bursts, and leaves another one as it was', () => {
+    const options = { vnetHeader: false, offloads: false };
+    expect(rig.poller.linkOpenTap('tap1', path, options)).toBeGreaterThan(0);
+    expect(ip('link', 'show', 'tap1')).toContain('qlen 10000');
+    ip('tuntap', 'add', 'mode', 'tap', 'name', 'tap2');
+    ip('link', 'set', 'tap2', 'txqueuelen', '77');
+    expect(rig.poller.linkOpenTap('tap2', path, options)).toBeGreaterThan(0);
+    expect(ip('link', 'show', 'tap2')).toContain('qlen 77');
+  });
+
   it('says why a TAP cannot be opened', () => {
     const options = { vnetHeader: false, offloads: false };
     const open = (name: string, where: string) => errnoName(rig.poller.linkOpenTap(name, where, options));

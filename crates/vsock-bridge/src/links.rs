@@ -169,7 +169,7 @@ impl Poller {
         self.with(|state| {
             let fd = match netns {
                 Some(path) => tap::open_in(&path, &name, how)?,
-                None => tap::open(name.as_bytes(), how).map_err(|(_, errno)| errno)?,
+                None => tap::open_here(name.as_bytes(), how)?,
             };
             state.add_tap(fd, how.offloads, 0)
         })

@@ -3,6 +3,7 @@
 use super::{Sink, Stats};
 use crate::constants::*;
 use crate::frame::{self, Frame, TCP, UDP};
+use crate::netns;
 use crate::sys::{c_string, check, check_int, owned, set_nonblocking, Errno, Res};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -80,13 +81,28 @@ pub fn open(name: &[u8], how: Open) -> Result<OwnedFd, (&'static str, Errno)> {
     Ok(fd)
 }
 
+/// Frames that wait for us in a TAP of our making. The kernel's 1,000 are less than what a thousand flows send at once,
+/// and what does not fit is lost.
+const QUEUE_LENGTH: i32 = 10_000;
+
+/// Opens a TAP in the calling thread's namespace; one that was not there gets a queue for bursts.
+pub fn open_here(name: &[u8], how: Open) -> Res<OwnedFd> {
+    let made = !netns::exists(name);
+    let fd = open(name, how).map_err(|(_, errno)| errno)?;
+    if made {
+        // Without it bursts cost retransmissions, no more: the interface serves all the same.
+        let _ = netns::set_queue_length(name, QUEUE_LENGTH);
+    }
+    Ok(fd)
+}
+
 /// Opens a TAP in the namespace at a path.
 pub fn open_in(netns: &str, name: &str, how: Open) -> Res<OwnedFd> {
     let path = c_string(netns)?;
     // SAFETY: open with a C string.
     let namespace = owned(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
     let name = name.as_bytes().to_vec();
-    inside(namespace, move || open(&name, how).map_err(|(_, errno)| errno))
+    inside(namespace, move || open_here(&name, how))
 }
 
 /// Runs `work` on a thread of its own that has entered a network namespace: setns is per thread.

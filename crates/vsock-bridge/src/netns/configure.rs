@@ -66,6 +66,22 @@ pub fn tap(name: &[u8], setup: &Setup) -> Outcome {
     Ok(())
 }
 
+/// Whether the thread's namespace has an interface of this name.
+pub fn exists(name: &[u8]) -> bool {
+    let find = || {
+        let mut index = Ifreq::new(name, 0i32)?;
+        let socket = control_socket()?;
+        // SAFETY: SIOCGIFINDEX writes one ifreq.
+        check_int(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFINDEX as _, &mut index) })
+    };
+    find().is_ok()
+}
+
+/// Sets how many frames an interface of the thread's namespace queues.
+pub fn set_queue_length(name: &[u8], frames: i32) -> Res<()> {
+    queue_length(&control_socket()?, name, frames)
+}
+
 /// Sets the transmit queue by rtnetlink: the ioctl for it wants root outside the user namespace.
 fn queue_length(socket: &OwnedFd, name: &[u8], frames: i32) -> Res<()> {
     const MESSAGE: usize = 40;

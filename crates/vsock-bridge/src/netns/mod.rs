@@ -10,6 +10,7 @@ mod configure;
 mod plan;
 mod report;
 
+pub use configure::{exists, set_queue_length};
 pub use plan::{Plan, Setup};
 use report::{Report, Step};
 
