@@ -6,6 +6,9 @@ const TAP = 'netproxy-tap';
 const STREAM = 'netproxy-stream';
 const SHAPES = ['up_1', 'up_8', 'down_1', 'down_8'];
 
+/** `up_8`: `up, 8 flows`. */
+const naming = (shape) => shape.replace('_', ', ').replace(/1$/, '1 flow').replace(/8$/, '8 flows');
+
 /**
  * @typedef {object} Goal
  * @property {string} what
@@ -38,13 +41,13 @@ export function goals(summary) {
 
   for (const shape of SHAPES) {
     const metric = `tcp_${shape}`;
-    const label = shape.replace('_', ', ').replace(/(\d)$/, '$1 flow(s)');
+    const label = naming(shape);
     ahead(`1  TAP 1500, ${label}`, metric, 1500, TAP, RIVALS, shape.startsWith('up') ? 6 : 4);
     ahead(`1  TAP 1500, ${label}`, metric, 1500, TAP, ['relay-offload'], 0.6);
   }
   for (const shape of SHAPES) {
     const metric = `tcp_${shape}`;
-    const label = shape.replace('_', ', ').replace(/(\d)$/, '$1 flow(s)');
+    const label = naming(shape);
     ahead(`2  TAP 65520, ${label}`, metric, 65520, TAP, RIVALS, shape.startsWith('up') ? 1 : 0.8);
     const per = (peer) => at(metric, 65520, peer, 'gbitPerCpu');
     add(`2  TAP 65520, ${label}, Gbit per CPU-second`, ratio(per(TAP), per('slirp4netns')), 1, {
@@ -53,7 +56,7 @@ export function goals(summary) {
   }
   for (const mtu of [1500, 65520]) {
     for (const shape of SHAPES) {
-      const label = shape.replace('_', ', ').replace(/(\d)$/, '$1 flow(s)');
+      const label = naming(shape);
       ahead(
         `3  stream ${mtu}, ${label}`,
         `tcp_${shape}`,
@@ -94,7 +97,7 @@ export function goals(summary) {
   add('7  descriptors left by 100,000 flows', at('churn', 1500, TAP), 2, less);
   for (const way of ['up_1', 'down_1']) {
     ahead(
-      `8  without the addon, 65520, ${way.replace('_', ', ')} flow(s)`,
+      `8  without the addon, 65520, ${naming(way)}`,
       `tcp_${way}`,
       65520,
       'netproxy-noaddon',
