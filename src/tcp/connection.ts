@@ -8,6 +8,8 @@
  */
 import { seqAdd, type Millis, type SendRing, type Seq, type SliceQueue } from '../core/index.js';
 import { acknowledge } from './acknowledge.js';
+import { Cubic } from './congestion/cubic.js';
+import { NewReno } from './congestion/newreno.js';
 import { createTcpCounters, type TcpCounters } from './counters.js';
 import { Emitter, tsNow } from './emit.js';
 import { reuses, takeSyn } from './handshake.js';
@@ -95,6 +97,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
       settings.gsoMax ?? 0,
       this.counters,
       settings.budget,
+      settings.congestion === 'newreno' ? new NewReno() : new Cubic(),
     );
     this.rcv = new Receiver(settings.pool, settings.receiveWindow ?? MIB, settings.mss);
     this.received = this.rcv.queue;

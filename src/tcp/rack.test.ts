@@ -14,7 +14,7 @@ const ack = (n: number, ...sack: [number, number][]): Seg => ({
 
 /** An established connection whose handshake took a round trip; now is 40 ms. */
 function slow(syn: Seg = {}): Script {
-  const s = new Script().listens({ ...SACK, ...syn }).accepts();
+  const s = new Script({ congestion: 'newreno' }).listens({ ...SACK, ...syn }).accepts();
   return s
     .at(RTT)
     .receives({ seq: 1, ack: 1, win: syn.win ?? 65535 })

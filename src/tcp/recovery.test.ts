@@ -3,7 +3,7 @@ import { established, type Script, type Seg } from './script.testutil.js';
 
 /** Twenty segments of 1000 bytes are out, nothing else to send unless `more`. */
 function flying(syn: Seg, more = 0): Script {
-  const s = established({}, { mss: 1000, scale: 7, win: 65535, ...syn });
+  const s = established({ congestion: 'newreno' }, { mss: 1000, scale: 7, win: 65535, ...syn });
   s.writes(10_000)
     .receives({ seq: 1, ack: 10_001 })
     .writes(20_000 + more)

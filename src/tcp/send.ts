@@ -13,7 +13,6 @@ import {
   type Seq,
 } from '../core/index.js';
 import type { CongestionController } from './congestion/controller.js';
-import { NewReno } from './congestion/newreno.js';
 import type { TcpCounters } from './counters.js';
 import { FAST, OPEN, Recovery } from './recovery.js';
 import { RttEstimator } from './rtt.js';
@@ -38,7 +37,7 @@ export class Sender {
   readonly rtt = new RttEstimator();
   readonly recovery = new Recovery();
   readonly tlp = new TailProbe();
-  readonly congestion: CongestionController = new NewReno();
+  readonly congestion: CongestionController;
   private readonly counters: TcpCounters;
   private readonly gsoMax: number;
   iss: Seq;
@@ -85,7 +84,9 @@ export class Sender {
     gsoMax: number,
     counters: TcpCounters,
     budget: Budget | undefined,
+    congestion: CongestionController,
   ) {
+    this.congestion = congestion;
     this.ring = new SendRing(memory, buffer, budget);
     this.iss = iss;
     this.una = iss;
@@ -137,7 +138,7 @@ export class Sender {
    */
   output(sink: SegmentSink, now: Millis, budget: number): boolean {
     if (this.unsent === 0 && !this.recovery.pending && (this.finSent || !this.finWanted)) return false;
-    if (this.nxt === this.una && now - this.lastSentAt > this.rtt.rto) this.congestion.idle();
+    if (this.nxt === this.una && now - this.lastSentAt > this.rtt.rto) this.congestion.idle(now);
     const mss = Math.max(this.mss - sink.extraOptions(), 1);
     let left = budget;
     while (left > 0 && this.recovery.pending && this.mayRetransmit()) {
@@ -292,6 +293,7 @@ export class Sender {
 
   /** A round trip was measured, or the acknowledged data tells none (negative). At most one sample a round trip counts. */
   measured(rtt: Millis, now: Millis): void {
+    if (rtt >= 0) this.congestion.sample(rtt, now);
     if (rtt < 0) this.rtt.progressed();
     else if (this.rtt.backoff > 0 || now - this.sampledAt >= rtt) {
       this.sampledAt = now;

@@ -124,6 +124,8 @@ export interface TcpSettings {
   readonly budget?: Budget;
   /** Counted into; a connection without gets its own. */
   readonly counters?: TcpCounters;
+  /** Default `cubic`. */
+  readonly congestion?: 'cubic' | 'newreno';
   /** Options that are neither offered nor accepted when false. Default true. */
   readonly timestamps?: boolean;
   readonly sack?: boolean;

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockPool, plainMemory, seq, SliceQueue } from '../core/index.js';
 import { Assembler, MAX_PIECES, MAX_RANGES } from './assembler.js';
-import { NewReno } from './congestion/newreno.js';
 import { MAX_RTO, RttEstimator } from './rtt.js';
 import { HELD, LOST, MAX_RUNS, OUT, SentQueue, type Run } from './sent.js';
 
@@ -292,47 +291,5 @@ describe('RttEstimator (RFC 6298)', () => {
     expect(rtt.timeout()).toBe(200);
     rtt.sample(1e9);
     expect(rtt.timeout()).toBe(MAX_RTO);
-  });
-});
-
-describe('NewReno (RFC 5681)', () => {
-  it('the initial window (RFC 6928 section 2)', () => {
-    for (const [mss, window] of [
-      [500, 5000],
-      [1460, 14_600],
-      [2000, 14_600],
-      [9000, 18_000],
-    ] as const) {
-      const control = new NewReno();
-      control.start(mss);
-      expect(control.cwnd).toBe(window);
-    }
-  });
-
-  it('congestion avoidance: a segment a round trip', () => {
-    const control = new NewReno();
-    control.start(1000);
-    control.loss(20_000, 0);
-    expect(control.cwnd).toBe(10_000);
-    for (let i = 0; i < 10; i++) control.acked(1000, 10_000, 0);
-    expect(control.cwnd).toBe(11_000);
-  });
-
-  it('slow start ends at ssthresh', () => {
-    const control = new NewReno();
-    control.start(1000);
-    control.timeout(20_000, false, 0);
-    expect([control.cwnd, control.ssthresh]).toEqual([1000, 10_000]);
-    control.timeout(1000, true, 0);
-    expect(control.ssthresh).toBe(10_000);
-    control.acked(50_000, 50_000, 0);
-    expect(control.cwnd).toBe(10_000);
-  });
-
-  it('a window that is not used does not grow', () => {
-    const control = new NewReno();
-    control.start(1000);
-    control.acked(1000, 1000, 0);
-    expect(control.cwnd).toBe(10_000);
   });
 });

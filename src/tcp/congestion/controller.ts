@@ -8,14 +8,18 @@ export interface CongestionController {
   ssthresh: number;
   /** The handshake is done: segments carry up to `mss` bytes. */
   start(mss: number): void;
+  /** A round trip of data that was sent once. Comes before `acked` of the same acknowledgment. */
+  sample(rtt: Millis, now: Millis): void;
   /** New data was acknowledged outside fast recovery while `flight` bytes were out. */
   acked(bytes: number, flight: number, now: Millis): void;
-  /** Loss was detected by duplicate acknowledgments or SACK; fast recovery begins. */
+  /** Loss was detected by SACK or duplicate acknowledgments, or the peer told of congestion. */
   loss(flight: number, now: Millis): void;
   /** All that was out when recovery began is acknowledged. */
   recovered(flight: number, now: Millis): void;
   /** The retransmission timer expired; `again`: for the same data as the last time. */
   timeout(flight: number, again: boolean, now: Millis): void;
   /** Nothing was sent for longer than the retransmission timeout. */
-  idle(): void;
+  idle(now: Millis): void;
+  /** The last `loss` or `timeout` was none: all is as it was before. */
+  undo(now: Millis): void;
 }
