@@ -33,7 +33,10 @@ function inputs() {
 function digest() {
   const hash = createHash('sha256');
   for (const file of inputs()) {
-    hash.update(`${path.relative(crate, file)}\0`).update(fs.readFileSync(file)).update('\0');
+    hash
+      .update(`${path.relative(crate, file)}\0`)
+      .update(fs.readFileSync(file))
+      .update('\0');
   }
   return hash.digest('hex');
 }

@@ -147,7 +147,7 @@ export class DatagramPort {
       const batch = batchOver(block);
       for (next = first; next < count && meta[next * META_STRIDE + 3] === peer; next++) {
         const at = next * META_STRIDE;
-        if (meta[at + 1]! > 0) batch.add(meta[at]!, meta[at + 1]!, meta[at + 2]!);
+        if (meta[at + 1]! > 0) batch.add(meta[at]!, meta[at + 1]!, meta[at + 2]);
       }
       if (link !== undefined) link.deliver(batch, ++this.serial);
     }
