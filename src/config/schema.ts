@@ -125,6 +125,14 @@ const limitsSchema = section({
     .refine((bytes) => (bytes & (bytes - 1)) === 0, { error: 'a power of two, 65,536 to 16,777,216 bytes' })
     .optional()
     .describe('Bytes a flow buffers at most, each way; a power of two. Default 1 MiB'),
+  totalMemory: field
+    .whole('bytes', 1_048_576, 68_719_476_736)
+    .optional()
+    .describe('Bytes that all flows buffer together before they are held back. Default 512 MiB'),
+  guestMemory: field
+    .whole('bytes', 1_048_576, 68_719_476_736)
+    .optional()
+    .describe("Bytes that one guest's flows buffer before they are held back. Default 128 MiB"),
 });
 
 const logSchema = section({

@@ -138,6 +138,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     const { stream, endpoint } = this;
     if (stream === undefined || this.phase !== 'open' || this.hostEnded) return;
     const { ring } = endpoint.connection;
+    ring.allow(endpoint.sendLimit);
     // Also with a full ring: the stream has to stop reading.
     const n = stream.receive(ring);
     if (n === 0) return;

@@ -150,7 +150,7 @@ export class UdpNat {
       this.counters.denied++;
       const code = verdict.kind === 'deny' ? DENIED[verdict.how] : UNREACHABLE_PORT;
       if (code === undefined) return;
-      this.stack.icmpUnreachableUdp(
+      this.stack.packets.unreachableUdp(
         neighbour,
         datagram.sourcePort,
         datagram.destination,
@@ -205,7 +205,7 @@ export class UdpNat {
     const code = unreachableCode(errno);
     if (code === undefined) return;
     this.counters.unreachable++;
-    this.stack.icmpUnreachableUdp(
+    this.stack.packets.unreachableUdp(
       mapping.neighbour,
       mapping.guestPort,
       this.asSeenByGuest(ip),

@@ -72,7 +72,7 @@ export function assemble(
   const pool = new BlockPool(memory);
   const upper = new Upper();
   const stack = new Stack(
-    { subnet, gatewayIp, gatewayMac, hostAlias, mtu },
+    { subnet, gatewayIp, gatewayMac, hostAlias, mtu, ...memoryLimits(config) },
     { scheduler, random, memory, pool, logger },
     upper,
   );
@@ -114,6 +114,10 @@ export function parseRuleText(text: string): PolicyRule {
     });
   }
   return parseRule(match[1] as 'allow' | 'deny', match[2]!);
+}
+
+function memoryLimits({ limits }: NetworkConfig) {
+  return { totalMemory: limits?.totalMemory, guestMemory: limits?.guestMemory };
 }
 
 function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logger: Logger) {

@@ -74,6 +74,10 @@ export interface LimitsConfig {
   readonly udpIdle?: number | undefined;
   /** Bytes a flow advertises and buffers at most, each way; a power of two, 64 KiB to 16 MiB. Default 1 MiB. */
   readonly flowBuffer?: number | undefined;
+  /** Bytes that all flows buffer together before they are held back. Default 512 MiB. */
+  readonly totalMemory?: number | undefined;
+  /** Bytes that one guest's flows buffer. Default 128 MiB. */
+  readonly guestMemory?: number | undefined;
 }
 
 /** What a network uses of the world; everything has a real default. */

@@ -61,6 +61,12 @@ export function portInfos(publisher: Publisher): PortInfo[] {
   }));
 }
 
+function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number {
+  let sum = 0;
+  for (const item of items) sum += value(item);
+  return sum;
+}
+
 /** Counters of every part, plain numbers in nested objects. */
 export function statsOf(parts: Parts) {
   const { stack, roster, pool, nat } = parts;
@@ -77,9 +83,15 @@ export function statsOf(parts: Parts) {
     rules: Object.fromEntries(parts.policy.counts()),
     memory: {
       blocksOut: pool.bytesOut,
+      held: stack.budget.used,
       timers: stack.timers.size,
       tcpFlows: stack.tcp.size,
       udpMappings: nat.size,
+    },
+    budget: {
+      limit: stack.budget.limit,
+      peak: stack.budget.peak,
+      heldBack: sumOf(stack.ports(), (port) => port.budget.refused),
     },
     guests: Object.fromEntries(roster.all().map((guest) => [guest.name, guest.counters])),
   };

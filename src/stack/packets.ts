@@ -3,7 +3,13 @@ import type { Neighbour } from '../arp/index.js';
 import { type Ipv4, type Seq, TX_CHECKSUM, checksum } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETH_HEADER, writeEthernetHeader } from '../ethernet/index.js';
 import { ARP_LENGTH, type ArpPacket, writeArp } from '../arp/index.js';
-import { ICMP_ECHO_REPLY, ICMP_HEADER, ICMP_QUOTE_MAX, isIcmpError } from '../icmp/index.js';
+import {
+  ICMP_ECHO_REPLY,
+  ICMP_HEADER,
+  ICMP_QUOTE_MAX,
+  ICMP_UNREACHABLE,
+  isIcmpError,
+} from '../icmp/index.js';
 import {
   DEFAULT_TTL,
   IP_DONT_FRAGMENT,
@@ -18,6 +24,7 @@ import {
 import { UDP_HEADER, udpChecksum } from '../udp/index.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
+import type { TcpEndpoint } from './tcp-endpoint.js';
 
 /** Most ICMP errors a second for the whole network, and how many may come at once (RFC 1812 section 4.3.2.8). */
 export const ICMP_RATE = 1000;
@@ -98,6 +105,48 @@ export class Packets {
     new DataView(message.buffer).setUint32(4, rest);
     message.set(body, ICMP_HEADER);
     this.icmp(port, neighbour, source, message);
+  }
+
+  /** ICMP destination unreachable about a TCP or UDP packet of the guest, told by its first words. */
+  unreachable(
+    neighbour: Neighbour,
+    protocol: number,
+    destination: Ipv4,
+    word0: number,
+    word1: number,
+    code: number,
+    mtu: number,
+  ): void {
+    const quoted = quotePacket(neighbour.ip, destination, protocol, word0, word1, 40);
+    // What the address itself would say comes from the address, as from a host; RFC 1122 section 3.2.2.1.
+    const source = code === 2 || code === 3 ? destination : this.stack.config.gatewayIp;
+    this.icmpError(neighbour, source, ICMP_UNREACHABLE, code, mtu & 0xffff, quoted);
+  }
+
+  unreachableTcp(endpoint: TcpEndpoint, code: number): void {
+    const ports = (endpoint.remotePort << 16) | endpoint.localPort;
+    this.unreachable(
+      endpoint.neighbour,
+      PROTOCOL_TCP,
+      endpoint.localIp,
+      ports,
+      endpoint.firstSequence,
+      code,
+      0,
+    );
+  }
+
+  unreachableUdp(
+    neighbour: Neighbour,
+    guestPort: number,
+    destination: Ipv4,
+    port: number,
+    length: number,
+    code: number,
+    mtu: number,
+  ): void {
+    const ports = ((guestPort << 16) | port) >>> 0;
+    this.unreachable(neighbour, PROTOCOL_UDP, destination, ports, ((length + 8) << 16) >>> 0, code, mtu);
   }
 
   /** A TCP segment without connection or payload: RST answers. `ports` is the guest's (source, destination) word. */

@@ -1,7 +1,8 @@
 /** A port of the virtual switch, seen from the stack: where one guest is attached. */
 import { NeighbourTable, type Neighbour } from '../arp/index.js';
-import type { FrameOutput } from '../core/index.js';
+import { Budget, type FrameOutput } from '../core/index.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
+import { WindowShare } from './window-share.js';
 
 export interface PortCounters {
   framesIn: number;
@@ -19,6 +20,9 @@ export class StackPort {
   readonly counters: PortCounters = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
   /** TCP endpoints of this guest, to be ended when it goes. */
   readonly endpoints = new Set<TcpEndpoint>();
+  /** Memory that this guest's flows hold, and what they are promised together. */
+  readonly budget: Budget;
+  readonly windows: WindowShare;
   /** Endpoints that have data to send and wait for the link. */
   readonly held: TcpEndpoint[] = [];
   /** The sender of the last frame, so that a run of frames of one guest costs two comparisons. */
@@ -40,10 +44,12 @@ export class StackPort {
   /** The attachment's owner: the guest. */
   user: unknown;
 
-  constructor(id: number, output: FrameOutput, mtu: number) {
+  constructor(id: number, output: FrameOutput, mtu: number, budget: Budget) {
     this.id = id;
     this.output = output;
     this.mtu = mtu;
     this.neighbours = new NeighbourTable(id);
+    this.budget = budget;
+    this.windows = new WindowShare(mtu - 40, budget);
   }
 }

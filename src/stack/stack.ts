@@ -11,6 +11,7 @@
 import type { Neighbour } from '../arp/index.js';
 import {
   type Block,
+  Budget,
   type FrameBatch,
   type FrameOutput,
   type Ipv4,
@@ -23,20 +24,25 @@ import {
   macLow,
 } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, MacTable } from '../ethernet/index.js';
-import { ICMP_UNREACHABLE } from '../icmp/index.js';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../ipv4/index.js';
 import { createTcpCounters } from '../tcp/index.js';
 import { Alarm } from './alarm.js';
 import { Bridge } from './bridge.js';
 import { Guard } from './guard.js';
 import { ArpService } from './arp-service.js';
 import { IpInput } from './ip-input.js';
-import { Packets, quotePacket } from './packets.js';
+import { Packets } from './packets.js';
 import { StackPort } from './port.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
 import { Turn } from './turn.js';
 import type { TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
-import { type StackConfig, type StackDeps, type StackUpper, stackCounters } from './types.js';
+import {
+  GUEST_MEMORY,
+  type StackConfig,
+  type StackDeps,
+  type StackUpper,
+  TOTAL_MEMORY,
+  stackCounters,
+} from './types.js';
 
 /** A sender that goes on is learned again after this, ms. */
 const LEARN_AGAIN: Millis = 10_000;
@@ -50,6 +56,8 @@ export class Stack {
   readonly counters = stackCounters();
   readonly tcpCounters = createTcpCounters();
   readonly timers = new Timers();
+  /** Memory that the flows of all guests hold. */
+  readonly budget: Budget;
   readonly macs = new MacTable();
   readonly packets: Packets;
   readonly arp: ArpService;
@@ -84,6 +92,7 @@ export class Stack {
     this.alarm = new Alarm(deps.scheduler, this.timers, () => {
       this.expire();
     });
+    this.budget = new Budget(config.totalMemory ?? TOTAL_MEMORY);
     const empty: Block = deps.pool.takeSmall();
     empty.release();
     this.guard = new Guard(this);
@@ -102,7 +111,8 @@ export class Stack {
   // -- ports ---------------------------------------------------------------------------------------------------
 
   addPort(output: FrameOutput, mtu = this.config.mtu): StackPort {
-    const port = new StackPort(this.nextPort++, output, mtu);
+    const budget = new Budget(this.config.guestMemory ?? GUEST_MEMORY, this.budget);
+    const port = new StackPort(this.nextPort++, output, mtu, budget);
     this.byId.set(port.id, port);
     return port;
   }
@@ -274,48 +284,6 @@ export class Stack {
     segment: { seq: Seq; ack: Seq; flags: number },
   ): void {
     this.packets.bareTcp(port, neighbour, source, ports, segment);
-  }
-
-  /** ICMP destination unreachable about a TCP or UDP packet of the guest, told by its first words. */
-  icmpUnreachable(
-    neighbour: Neighbour,
-    protocol: number,
-    destination: Ipv4,
-    word0: number,
-    word1: number,
-    code: number,
-    mtu: number,
-  ): void {
-    const quoted = quotePacket(neighbour.ip, destination, protocol, word0, word1, 40);
-    // What the address itself would say comes from the address, as from a host; RFC 1122 section 3.2.2.1.
-    const source = code === 2 || code === 3 ? destination : this.config.gatewayIp;
-    this.packets.icmpError(neighbour, source, ICMP_UNREACHABLE, code, mtu & 0xffff, quoted);
-  }
-
-  icmpUnreachableTcp(endpoint: TcpEndpoint, code: number): void {
-    const ports = (endpoint.remotePort << 16) | endpoint.localPort;
-    this.icmpUnreachable(
-      endpoint.neighbour,
-      PROTOCOL_TCP,
-      endpoint.localIp,
-      ports,
-      endpoint.firstSequence,
-      code,
-      0,
-    );
-  }
-
-  icmpUnreachableUdp(
-    neighbour: Neighbour,
-    guestPort: number,
-    destination: Ipv4,
-    port: number,
-    length: number,
-    code: number,
-    mtu: number,
-  ): void {
-    const ports = ((guestPort << 16) | port) >>> 0;
-    this.icmpUnreachable(neighbour, PROTOCOL_UDP, destination, ports, ((length + 8) << 16) >>> 0, code, mtu);
   }
 
   // -- the turn ------------------------------------------------------------------------------------------------

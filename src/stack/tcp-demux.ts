@@ -36,6 +36,9 @@ const TCP_HEADER = 20;
  */
 const TIME_WAIT: Millis = 2000;
 
+/** The receive window at first, bytes. */
+const RECEIVE_START = 256 * 1024;
+
 /** Per-connection settings that the user of a connection may choose. */
 export interface ConnectionOptions {
   readonly receiveWindow?: number;
@@ -265,7 +268,15 @@ export class TcpDemux {
         this.reset(port, neighbour, destination, ports);
       },
       unreachable: (code) => {
-        this.stack.icmpUnreachable(neighbour, PROTOCOL_TCP, destination, ports, this.segment.seq, code, 0);
+        this.stack.packets.unreachable(
+          neighbour,
+          PROTOCOL_TCP,
+          destination,
+          ports,
+          this.segment.seq,
+          code,
+          0,
+        );
       },
     };
   }
@@ -293,10 +304,13 @@ export class TcpDemux {
       timeWait: TIME_WAIT,
       timestampOffset: hash4(secret, neighbour.ip, localIp, port.id, 1),
       counters: stack.tcpCounters,
+      budget: port.budget,
+      receiveStart: RECEIVE_START,
       ...options,
     };
     endpoint.application = application;
     endpoint.connection = new TcpConnection(endpoint, settings);
+    endpoint.connection.windowLimit = port.windows.ofNew(port.endpoints.size);
     this.table.set(port.id, neighbour.ip, localIp, ports, endpoint);
     port.endpoints.add(endpoint);
     return endpoint;

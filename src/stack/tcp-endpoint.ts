@@ -11,6 +11,8 @@ import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 
 const TCP_HEADER = 20;
+/** What a send ring may hold in any case, bytes. */
+const LEAST_SEND = 128 * 1024;
 
 /** Who uses a connection. Called once per batch at most, `gone` last. */
 export interface TcpApplication {
@@ -45,6 +47,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
   application!: TcpApplication;
   /** Stands in the stack's list of endpoints to process. */
   dirty = false;
+  /** See WindowShare. */
+  epoch = 0;
   /** Stands in the port's list of endpoints that wait for the link. */
   held = false;
   private events = 0;
@@ -104,7 +108,7 @@ export class TcpEndpoint implements TcpOwner, Deadline {
 
   /** Refuses the guest's SYN with ICMP destination unreachable. */
   unreachable(code: number): void {
-    this.stack.icmpUnreachableTcp(this, code);
+    this.stack.packets.unreachableTcp(this, code);
     this.connection.drop();
     this.stack.touch(this);
   }
@@ -136,6 +140,13 @@ export class TcpEndpoint implements TcpOwner, Deadline {
     this.note(RECEIVED);
   }
 
+  /** How much may wait in the ring: twice what may be on its way, and little when memory is. */
+  get sendLimit(): number {
+    if (this.port.budget.tight) return LEAST_SEND;
+    const { cwnd } = this.connection.snd.congestion;
+    return cwnd < LEAST_SEND / 2 ? LEAST_SEND : cwnd * 2;
+  }
+
   /** Counts bytes that were read from or written to the host's side. */
   spent(bytes: number): void {
     this.stack.turn.spend(bytes);
@@ -148,6 +159,7 @@ export class TcpEndpoint implements TcpOwner, Deadline {
     while (this.events !== 0 && !this.gone) {
       const { events } = this;
       this.events = 0;
+      if ((events & RECEIVED) !== 0) this.connection.windowLimit = this.port.windows.of(this, now);
       for (let event = ESTABLISHED; event <= ACKNOWLEDGED; event <<= 1)
         if ((events & event) !== 0) this.tell(event);
     }

@@ -12,6 +12,9 @@ export interface StackConfig {
   readonly hostAlias: Ipv4 | undefined;
   /** Largest IP packet on the virtual network, bytes, 576 to 65535. */
   readonly mtu: number;
+  /** What flows may buffer, bytes: all together, and those of one guest. Defaults: TOTAL_MEMORY, GUEST_MEMORY. */
+  readonly totalMemory?: number | undefined;
+  readonly guestMemory?: number | undefined;
 }
 
 export interface StackDeps {
@@ -21,6 +24,9 @@ export interface StackDeps {
   readonly pool: BlockPool;
   readonly logger: Logger;
 }
+
+export const TOTAL_MEMORY = 512 * 1024 * 1024;
+export const GUEST_MEMORY = 128 * 1024 * 1024;
 
 /** A received datagram; reused, copy what you keep. */
 export interface UdpIn {

@@ -99,7 +99,8 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
       settings.budget,
       settings.congestion === 'newreno' ? new NewReno() : new Cubic(),
     );
-    this.rcv = new Receiver(settings.pool, settings.receiveWindow ?? MIB, settings.mss);
+    const cap = settings.receiveWindow ?? MIB;
+    this.rcv = new Receiver(settings.pool, cap, settings.mss, settings.receiveStart ?? cap, settings.budget);
     this.received = this.rcv.queue;
     this.ring = this.snd.ring;
     this.emitter = new Emitter(settings);
@@ -111,7 +112,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   set windowLimit(bytes: number) {
-    this.rcv.shape(Math.max(Math.min(bytes, this.rcv.cap), 0), this.rcv.scale);
+    this.rcv.allow(bytes);
     this.checkWindow();
   }
 
@@ -196,8 +197,9 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   /** The application took `n` bytes from `received`. */
-  consumed(n: number, _now: Millis): void {
+  consumed(n: number, now: Millis): void {
     if (n <= 0) return;
+    this.rcv.took(n, now);
     if (this.lingering) {
       if (this.received.bytes === 0) this.end('closed');
       return;

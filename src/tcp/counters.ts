@@ -30,6 +30,8 @@ export interface TcpCounters {
   droppedNoAck: number;
   /** The limits of the reassembly queue were reached. */
   droppedOutOfOrderLimit: number;
+  /** The memory budget was used up; the peer sends it again. */
+  droppedMemory: number;
   /** A SYN repeated while the dial is under way, or a segment that fits no state. */
   droppedWaiting: number;
   /** A blind RST or SYN (RFC 5961 sections 3 and 4). */
@@ -62,6 +64,7 @@ export function createTcpCounters(): TcpCounters {
     droppedBadAck: 0,
     droppedNoAck: 0,
     droppedOutOfOrderLimit: 0,
+    droppedMemory: 0,
     droppedWaiting: 0,
     droppedBlind: 0,
     droppedClosed: 0,

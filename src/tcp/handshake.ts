@@ -19,7 +19,7 @@ export function takeSyn(c: TcpConnection, segment: SegmentIn, now: Millis): void
   if (c.timestamps) rcv.tsRecent = options.tsval;
   if (c.scaling) {
     snd.scale = options.scale;
-    rcv.shape(rcv.limit, rcv.wantedScale());
+    rcv.scaled(rcv.wantedScale());
   }
   const peer = Math.max(options.mss === 0 ? DEFAULT_MSS : options.mss, MIN_MSS);
   snd.mss = Math.min(peer, settings.mss) - (c.timestamps ? TIMESTAMPS_LENGTH : 0);

@@ -50,7 +50,8 @@ export function predicted(c: TcpConnection, segment: SegmentIn, now: Millis): bo
   } else if (size !== MIN_HEADER) return false;
   const acked = seqDiff(segment.ack, snd.una);
   if (acked < 0 || acked > snd.flight) return false;
-  if (length > 0 && (length > rcv.window || c.discarding || rcv.finKnown)) return false;
+  if (length > 0 && (length > rcv.window || c.discarding || rcv.finKnown || rcv.admits(length) < length))
+    return false;
   options.timestamps = c.timestamps;
   options.sackCount = 0;
   if (c.timestamps && seqLe(segment.seq, rcv.lastAck)) {
@@ -280,12 +281,20 @@ function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
     rcv.ackNow = true;
     start = rcv.nxt;
   }
-  const length = seqDiff(end, start);
+  let length = seqDiff(end, start);
   if (length <= 0) return;
   if (c.discarding) {
     // RFC 1122 section 4.2.2.13: nobody will read it, and the peer shall know.
     c.abort(now);
     return;
+  }
+  const room = rcv.admits(length);
+  if (room < length) {
+    // What is not acknowledged is not lost: the peer sends it again.
+    c.counters.droppedMemory++;
+    rcv.ackNow = true;
+    if (room === 0) return;
+    length = room;
   }
   const offset = segment.data + seqDiff(start, segment.seq);
   if (start === rcv.nxt) {

@@ -10,6 +10,7 @@ import {
   seqLt,
   type Block,
   type BlockPool,
+  type Budget,
   type Millis,
   type Seq,
   SliceQueue,
@@ -21,15 +22,33 @@ import { MAX_SCALE } from './wire/options.js';
 export const DELAYED_ACK = 40;
 /** Segments acknowledged at once at the start and after a loss, so that the peer's window opens fast. */
 export const QUICK_ACKS = 16;
+/** A consumer that drains a whole window within FAST ms gets twice the window; one that takes SLOW ms, half of it. */
+export const FAST_DRAIN: Millis = 100;
+export const SLOW_DRAIN: Millis = 1000;
+/** A window is not halved below this, bytes. */
+export const LEAST_TUNED = 64 * 1024;
+/** What a connection may hold whatever its budget says, bytes. */
+export const RECEIVE_FLOOR = 16 * 1024;
 /** A timestamp older than this is no longer compared (RFC 7323 section 5.5). */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 
 export class Receiver {
   readonly queue: SliceQueue;
   readonly assembler: Assembler;
-  /** The most the window may be, bytes: the cap, and a limit at or below it that may change. */
+  /**
+   * The most the window may be, bytes: the cap; what the owner allows; what the consumer has shown use for. `limit` is the
+   * least of them.
+   */
   readonly cap: number;
+  private ceiling: number;
+  private tuned: number;
   limit = 0;
+  /** Bytes that the consumer took since `drainedFrom`. */
+  private drained = 0;
+  private drainedFrom: Millis = 0;
+  private readonly budget: Budget | undefined;
+  /** Bytes that the budget knows of. */
+  private charged = 0;
   irs = 0 as Seq;
   nxt = 0 as Seq;
   /** The right edge that was advertised; never moves back. */
@@ -63,12 +82,16 @@ export class Receiver {
   /** Payload bytes that came in order. */
   total = 0;
 
-  constructor(pool: BlockPool, cap: number, mss: number) {
+  /** `start`: the limit at first, before it tunes itself between LEAST_TUNED and the cap. */
+  constructor(pool: BlockPool, cap: number, mss: number, start: number, budget: Budget | undefined) {
     this.queue = new SliceQueue(pool);
     this.assembler = new Assembler(pool);
     this.cap = cap;
+    this.ceiling = cap;
+    this.tuned = Math.min(start, cap);
+    this.budget = budget;
     this.ownMss = mss;
-    this.shape(cap, 0);
+    this.shape();
   }
 
   /** The shift count that our cap asks for (RFC 7323 section 2.3). */
@@ -106,10 +129,23 @@ export class Receiver {
     return seqDiff(this.edge, this.nxt);
   }
 
-  /** Sets the limit of the window, bytes, and our shift count; what follows from them is reckoned here, once. */
-  shape(limit: number, scale: number): void {
-    this.limit = limit;
+  /** What the owner allows, bytes. What was advertised stays so. */
+  allow(bytes: number): void {
+    if (bytes === this.ceiling) return;
+    this.ceiling = bytes;
+    this.shape();
+  }
+
+  /** The handshake settled our shift count. */
+  scaled(scale: number): void {
     this.scale = scale;
+    this.shape();
+  }
+
+  /** What follows from the limits and the shift count is reckoned here, once. */
+  private shape(): void {
+    const { scale } = this;
+    const limit = (this.limit = Math.max(Math.min(this.cap, this.ceiling, this.tuned), 0));
     this.fieldMost = 65535 * 2 ** scale;
     this.most = Math.min(limit, this.fieldMost);
     this.leastGain = Math.max(Math.min(this.most >> 1, this.ownMss), 1);
@@ -144,6 +180,39 @@ export class Receiver {
     return gain >= most >> 2 || (window < two && gain >= Math.min(two, most >> 1));
   }
 
+  /** The application took `n` bytes: the window follows what it drains in FAST_DRAIN. */
+  took(n: number, now: Millis): void {
+    this.settle();
+    this.drained += n;
+    const { tuned } = this;
+    if (this.drained < tuned) return;
+    const span = now - this.drainedFrom;
+    this.drained = 0;
+    this.drainedFrom = now;
+    if (span <= FAST_DRAIN) this.tuned = Math.min(tuned * 2, this.cap);
+    else if (span >= SLOW_DRAIN) this.tuned = Math.min(Math.max(tuned / 2, LEAST_TUNED), this.cap);
+    if (this.tuned !== tuned) this.shape();
+  }
+
+  /** How many of `length` new bytes may be kept: all, unless the budget is used up. */
+  admits(length: number): number {
+    const { budget } = this;
+    if (budget?.full !== true) return length;
+    const room = Math.max(RECEIVE_FLOOR - this.queue.bytes - this.assembler.bytes, 0);
+    if (room >= length) return length;
+    budget.refused++;
+    return room;
+  }
+
+  /** Tells the budget what is held. */
+  private settle(): void {
+    if (this.budget === undefined) return;
+    const held = this.queue.bytes + this.assembler.bytes;
+    if (held === this.charged) return;
+    this.budget.add(held - this.charged);
+    this.charged = held;
+  }
+
   /** RFC 9293 section 3.10.7.4, first check: the acceptability test. `length`: in sequence space, SYN and FIN included. */
   acceptable(at: Seq, length: number): boolean {
     const { nxt, window } = this;
@@ -170,12 +239,14 @@ export class Receiver {
       this.ackNow = true;
       this.advance(this.assembler.drain(this.nxt, this.queue));
     }
+    this.settle();
   }
 
   /** Text beyond RCV.NXT, trimmed to the window; returns how many bytes of it were kept. */
   store(at: Seq, block: Block, offset: number, length: number): number {
     this.quick = QUICK_ACKS;
     const kept = this.assembler.add(at, block, offset, length);
+    this.settle();
     if (kept === 0) {
       const end = ((at + length) | 0) as Seq;
       if (this.assembler.has(at, end)) this.duplicate(at, end);
@@ -223,6 +294,7 @@ export class Receiver {
   release(): void {
     this.queue.clear();
     this.assembler.clear();
+    this.settle();
   }
 
   private advance(n: number): void {

@@ -112,6 +112,8 @@ export interface TcpSettings {
   readonly iss: Seq;
   /** Largest receive window to advertise, bytes; the scale follows. Default 1 MiB. */
   readonly receiveWindow?: number;
+  /** The window at first, bytes: it grows when the application drains fast, up to `receiveWindow`. Default `receiveWindow`. */
+  readonly receiveStart?: number;
   /** Most bytes in the send ring, a power of two. Default 1 MiB. */
   readonly sendBuffer?: number;
   /** Largest super-segment payload the link takes; 0 or absent: none. */
