@@ -91,3 +91,54 @@ describe('SliceQueue', () => {
     );
   });
 });
+
+describe('SliceQueue memory', () => {
+  it('has none before its first use', () => {
+    const pool = new BlockPool(plainMemory);
+    const queue = new SliceQueue(pool);
+    queue.consume(10);
+    queue.clear();
+    expect([queue.bytes, queue.count, queue.compact()]).toEqual([0, 0, 0]);
+  });
+
+  it('compact copies out of big blocks, keeps order, and leaves what is small', () => {
+    const pool = new BlockPool(plainMemory, 64 * 1024, 2);
+    const queue = new SliceQueue(pool);
+    const expected: Buffer[] = [];
+    for (let i = 0; i < 10; i++) {
+      const block = pool.take();
+      block.region.bytes.fill(i + 1);
+      queue.push(block, 100, 20_000 + i);
+      expected.push(Buffer.alloc(20_000 + i, i + 1));
+      block.release();
+    }
+    queue.consume(7);
+    expect(pool.bytesOut).toBe(640 * 1024);
+    expect(queue.compact()).toBe(queue.bytes);
+    expect(pool.bytesOut).toBeLessThanOrEqual(queue.bytes + SMALL_BLOCK);
+    expect(pool.low).toBe(false);
+    expect(Buffer.compare(contents(queue), Buffer.concat(expected).subarray(7))).toBe(0);
+    expect(queue.compact()).toBe(0);
+    queue.clear();
+    expect(pool.bytesOut).toBe(0);
+  });
+
+  it('compact leaves what is lent where it is', () => {
+    const pool = new BlockPool(plainMemory, 64 * 1024, 2);
+    const queue = new SliceQueue(pool);
+    const block = pool.take();
+    block.region.bytes.fill(7);
+    for (let i = 0; i < 4; i++) queue.push(block, i * 1000, 1000);
+    block.release();
+    queue.lent = 1500;
+    expect(queue.compact()).toBe(2000);
+    expect([queue.blockAt(0), queue.blockAt(1), block.refs]).toEqual([block, block, 2]);
+    queue.consume(1000);
+    expect(queue.lent).toBe(500);
+    queue.consume(1000);
+    expect([queue.lent, block.refs]).toEqual([0, 0]);
+    expect(contents(queue).every((byte) => byte === 7)).toBe(true);
+    queue.clear();
+    expect(pool.bytesOut).toBe(0);
+  });
+});

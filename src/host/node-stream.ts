@@ -106,6 +106,7 @@ export class NodeStream implements HostStream {
       });
     }
     if (corked) socket.uncork();
+    queue.lent = this.inFlight + this.done;
     return consumed;
   }
 

@@ -31,6 +31,7 @@ import { Guard } from './guard.js';
 import { ArpService } from './arp-service.js';
 import { IpInput } from './ip-input.js';
 import { Packets } from './packets.js';
+import { Pins } from './pins.js';
 import { StackPort } from './port.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
 import { Turn } from './turn.js';
@@ -71,6 +72,7 @@ export class Stack {
   private readonly byId = new Map<number, StackPort>();
   private nextPort = 1;
   readonly turn = new Turn();
+  readonly pins: Pins;
   /** Inside `input`, `flush` or a timer: the time it began, and a flush that follows by itself. */
   private busy = false;
   private time: Millis = 0;
@@ -92,6 +94,7 @@ export class Stack {
     this.alarm = new Alarm(deps.scheduler, this.timers, () => {
       this.expire();
     });
+    this.pins = new Pins(deps.pool);
     this.budget = new Budget(config.totalMemory ?? TOTAL_MEMORY);
     const empty: Block = deps.pool.takeSmall();
     empty.release();
@@ -297,6 +300,7 @@ export class Stack {
   /** The endpoint's connection is over. */
   forget(endpoint: TcpEndpoint): void {
     this.timers.cancel(endpoint);
+    this.pins.forget(endpoint);
     this.tcp.remove(endpoint);
   }
 
@@ -321,6 +325,7 @@ export class Stack {
     const now = this.begin();
     try {
       this.turn.run(now);
+      this.pins.relieve(now);
     } finally {
       this.busy = false;
     }

@@ -47,6 +47,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
   application!: TcpApplication;
   /** Stands in the stack's list of endpoints to process. */
   dirty = false;
+  /** See Pins. */
+  pins = false;
   /** See WindowShare. */
   epoch = 0;
   /** Stands in the port's list of endpoints that wait for the link. */
@@ -164,6 +166,7 @@ export class TcpEndpoint implements TcpOwner, Deadline {
         if ((events & event) !== 0) this.tell(event);
     }
     if (this.gone) return false;
+    if (this.connection.received.bytes > 0) this.stack.pins.note(this);
     this.connection.holdOutput = this.port.output.blocked;
     const more = this.connection.output(now, budget);
     if (!this.port.output.blocked) return more;
