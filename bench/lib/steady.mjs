@@ -8,6 +8,8 @@ const IP = 20;
 const TCP = 20;
 const TIMESTAMPS = 12;
 const HEADERS = ETH + IP + TCP + TIMESTAMPS;
+/** Shift count of our window of 1 MiB. */
+const SCALE = 5;
 const SYN = 2;
 const ACK = 16;
 
@@ -145,6 +147,7 @@ export class SteadyFlow {
     this.frames = batch;
     this.flags = checked ? core.RX_CHECKSUM_OK : 0;
     this.sourcePort = sourcePort;
+    this.serverIp = SERVER_IP;
     this.time = 1000;
     this.deferred = new Array(16).fill(undefined);
     this.deferredCount = 0;
@@ -209,7 +212,32 @@ export class SteadyFlow {
     this.compose(0, ACK, this.sink.end, 0);
     this.deliver();
     this.settle();
+    // The window of a SYN is not scaled.
+    this.sink.window = 0xffff >> SCALE;
     if (this.stack.tcp.openFlows !== 1) throw new Error('the connection does not stand');
+  }
+
+  /** Opens `n` more connections from other ports and leaves them idle; the first one goes on. */
+  openMore(n) {
+    const { seq, sourcePort } = this;
+    const { end } = this.sink;
+    for (let i = 0; i < n; i++) {
+      this.more = (this.more ?? 0) + 1;
+      this.sourcePort = 1024 + (this.more % 30_000);
+      this.serverIp = SERVER_IP + Math.floor(this.more / 30_000);
+      this.seq = 1;
+      this.batch.count = 0;
+      this.compose(0, SYN, 0, 0);
+      this.deliver();
+      this.settle();
+      this.seq = 2;
+      this.batch.count = 0;
+      this.compose(0, ACK, this.sink.end, 0);
+      this.deliver();
+      this.settle();
+    }
+    Object.assign(this, { seq, sourcePort, serverIp: SERVER_IP });
+    this.sink.end = end;
   }
 
   /** One batch of the guest's, about a tenth of a millisecond later. */
@@ -222,7 +250,9 @@ export class SteadyFlow {
     if (this.down) {
       at = this.compose(at, ACK, sink.end, 0);
     } else {
+      const edge = (sink.ack + (sink.window << SCALE)) | 0;
       for (let i = 0; i < this.frames; i++) {
+        if (((edge - this.seq - this.payloadLength) | 0) < 0) break;
         at = this.compose(at, ACK, sink.end, this.payloadLength);
         this.seq = (this.seq + this.payloadLength) | 0;
       }
@@ -264,7 +294,7 @@ export class SteadyFlow {
     view.setUint16(ip + 8, 0x4006);
     view.setUint16(ip + 10, 0);
     view.setUint32(ip + 12, GUEST_IP);
-    view.setUint32(ip + 16, SERVER_IP);
+    view.setUint32(ip + 16, this.serverIp);
     view.setUint16(ip + 10, this.core.checksum(bytes, ip, IP));
     const tcp = ip + IP;
     view.setUint16(tcp, this.sourcePort);
@@ -301,26 +331,59 @@ export class SteadyFlow {
       batch.bytes,
       tcp,
       length,
-      core.pseudoSum(GUEST_IP | 0, SERVER_IP | 0, 6, length),
+      core.pseudoSum(GUEST_IP | 0, this.serverIp | 0, 6, length),
     );
     batch.view.setUint16(tcp + 16, core.finish(sum));
   }
 }
 
 /**
- * Bytes of heap that `frames` frames cost. Measured between two collections, after the code has been optimized; undefined
- * when a collection came in between (the young generation is too small for that unless much is allocated).
+ * Bytes of heap that a thousand frames cost, once the code is optimized. The heap is looked at every STRIDE frames, and what
+ * it grew by is summed up, so that collections in between do no harm.
  */
-export function heapPerThousand(flow, { warmup = 20_000, frames = 100_000 } = {}) {
+export function heapPerThousand(flow, { warmup = 200_000, frames = 400_000 } = {}) {
+  const STRIDE = 20_000;
   const run = (count) => {
     const until = flow.moved + count;
     while (flow.moved < until) flow.step();
   };
-  run(warmup);
-  globalThis.gc?.();
-  const before = process.memoryUsage().heapUsed;
-  const start = flow.moved;
-  run(frames);
-  const after = process.memoryUsage().heapUsed;
-  return ((after - before) / (flow.moved - start)) * 1000;
+  const used = () => process.memoryUsage().heapUsed;
+  for (let i = 0; i < warmup; i += STRIDE) {
+    run(STRIDE);
+    used();
+  }
+  // What looking costs, in the same manner.
+  let looking = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 5; i++) {
+    const before = used();
+    const grown = used() - before;
+    if (grown >= 0 && grown < looking) looking = grown;
+  }
+  let grown = 0;
+  let strides = 0;
+  let last = used();
+  for (let i = 0; i < frames; i += STRIDE) {
+    run(STRIDE);
+    const now = used();
+    if (now > last) grown += Math.max(now - last - looking, 0);
+    strides++;
+    last = now;
+  }
+  return (grown / (strides * STRIDE)) * 1000;
+}
+
+/** Bytes of heap and buffers that each of `count` idle flows costs. `gc`: collects all garbage. */
+export function bytesPerIdleFlow(flow, gc, count = 10_000) {
+  const used = () => {
+    gc();
+    gc();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  // So that tables have their size.
+  flow.openMore(100);
+  const open = flow.stack.tcp.size;
+  const before = used();
+  flow.openMore(count);
+  return (used() - before) / (flow.stack.tcp.size - open);
 }

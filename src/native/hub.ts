@@ -16,11 +16,16 @@ const TURN = 2;
 /** Free memory kept for reuse, in all, bytes. */
 const KEPT_BYTES = 8 * 1024 * 1024;
 
+/** Who is told that a handle is ready. */
+export interface Watcher {
+  ready(events: number): void;
+}
+
 export class Hub {
   readonly poller: Poller;
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
-  private readonly watchers = new Map<number, (events: number) => void>();
+  private readonly watchers = new Map<number, Watcher>();
   private graves: Region[] = [];
   /** Memory that nobody uses, by size. */
   private readonly kept = new Map<number, Region[]>();
@@ -50,8 +55,13 @@ export class Hub {
   }
 
   watch(handle: number, ready: (events: number) => void): void {
+    this.watchBy(handle, { ready });
+  }
+
+  /** As `watch`, without a function for each handle. */
+  watchBy(handle: number, watcher: Watcher): void {
     if (this.watchers.size === 0) this.poller.ref();
-    this.watchers.set(handle, ready);
+    this.watchers.set(handle, watcher);
   }
 
   unwatch(handle: number): void {
@@ -153,7 +163,7 @@ export class Hub {
       const events = ready[at + 1]!;
       // Being readable is reported again at the next wake-up.
       if (this.first !== 0 && events === READ) continue;
-      watchers.get(handle)?.(events);
+      watchers.get(handle)?.ready(events);
       if (this.first === 0 && n + 1 < count && this.poller.now() > until)
         this.first = ready[(start + n + 1 < count ? start + n + 1 : start + n + 1 - count) * 2]!;
     }

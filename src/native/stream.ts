@@ -4,14 +4,15 @@
  */
 import type { HostStream, HostStreamHandler, SendRing, SliceQueue } from '../core/index.js';
 import { EAGAIN, ERR, HUP, READ, SLICE_STRIDE, WRITE, errnoName } from './constants.js';
-import type { Hub } from './hub.js';
+import type { Hub, Watcher } from './hub.js';
 
 /** Slices per `writev` (the kernel takes 1024). */
 const MAX_SLICES = 256;
 /** Bytes read for one flow in one turn before others get theirs. */
 const READ_BUDGET = 256 * 1024;
-/** The ring is grown by at least this much before a read, bytes. */
-const READ_STEP = 64 * 1024;
+/** The ring is grown by at least this much before a read, bytes: at first, and for a stream that brings much. */
+const LEAST_STEP = 16 * 1024;
+const MOST_STEP = 256 * 1024;
 
 /** Scratch that all streams of a hub share: the slices of one `writev`. */
 export class StreamScratch {
@@ -23,7 +24,7 @@ export class StreamScratch {
   }
 }
 
-export class NativeStream implements HostStream {
+export class NativeStream implements HostStream, Watcher {
   readonly remote: { readonly host: string; readonly port: number } | undefined;
   private readonly hub: Hub;
   private readonly scratch: StreamScratch;
@@ -33,7 +34,7 @@ export class NativeStream implements HostStream {
   private mask: number;
   private hostEnded = false;
   /** What a guest sends in one turn is often less than the ring could take: reads adapt to what came last. */
-  private step = 16 * 1024;
+  private step = LEAST_STEP;
 
   constructor(
     hub: Hub,
@@ -48,9 +49,7 @@ export class NativeStream implements HostStream {
     this.connecting = connecting;
     this.remote = remote;
     this.mask = connecting ? WRITE : 0;
-    hub.watch(handle, (events) => {
-      this.ready(events);
-    });
+    hub.watchBy(handle, this);
   }
 
   /** Names the owner; before anything can happen. */
@@ -115,8 +114,9 @@ export class NativeStream implements HostStream {
       }
       ring.wrote(n);
       total += n;
+      if (n < this.step / 4 && this.step > LEAST_STEP) this.step /= 2;
       if (n < room) break;
-      this.step = Math.min(this.step * 2, READ_STEP * 4);
+      this.step = Math.min(this.step * 2, MOST_STEP);
     }
     this.want(this.mask | READ);
     return total;
@@ -134,7 +134,8 @@ export class NativeStream implements HostStream {
     if (this.leave()) this.hub.poller.closeHandle(this.handle);
   }
 
-  private ready(events: number): void {
+  /** For the hub. */
+  ready(events: number): void {
     const { handler } = this;
     if (handler === undefined) return;
     if (this.connecting) {

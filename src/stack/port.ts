@@ -1,6 +1,6 @@
 /** A port of the virtual switch, seen from the stack: where one guest is attached. */
 import { NeighbourTable, type Neighbour } from '../arp/index.js';
-import { Budget, type FrameOutput } from '../core/index.js';
+import type { Budget, FrameOutput } from '../core/index.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
 import { WindowShare } from './window-share.js';
 

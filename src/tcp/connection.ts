@@ -40,6 +40,7 @@ import {
 import { OptionsIn } from './wire/options.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
+const OPTIONS = new OptionsIn();
 const MIB = 1024 * 1024;
 
 export class TcpConnection implements TcpConnectionLike, SegmentSink {
@@ -60,8 +61,8 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   readonly rcv: Receiver;
   readonly counters: TcpCounters;
   readonly settings: TcpSettings;
-  /** Options of the segment in hand. */
-  readonly options = new OptionsIn();
+  /** Options of the segment in hand: of all connections, for segments come one after the other. */
+  readonly options = OPTIONS;
   /** Negotiated. */
   timestamps = false;
   sack = false;
@@ -204,6 +205,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
       if (this.received.bytes === 0) this.end('closed');
       return;
     }
+    if (this.received.bytes === 0) this.idleAt = now + RING_IDLE;
     this.checkWindow();
   }
 

@@ -12,26 +12,27 @@ export function tsNow(settings: TcpSettings, now: Millis): number {
   return (Math.floor(now) + (settings.timestampOffset ?? 0)) | 0;
 }
 
+/** The segment in the making: one for all connections, since the owner takes it at once. */
+const OUT: SegmentOut = {
+  seq: 0 as Seq,
+  ack: 0 as Seq,
+  flags: 0,
+  window: 0,
+  urgent: 0,
+  options: new Uint8Array(MAX_OPTIONS),
+  optionsLength: 0,
+  payloadOffset: 0,
+  payloadLength: 0,
+  gsoSize: 0,
+};
+
 export class Emitter {
   private readonly settings: TcpSettings;
-  private readonly out: SegmentOut;
   private challengesFrom: Millis = Number.NEGATIVE_INFINITY;
   private challenges = 0;
 
   constructor(settings: TcpSettings) {
     this.settings = settings;
-    this.out = {
-      seq: settings.iss,
-      ack: 0 as Seq,
-      flags: 0,
-      window: 0,
-      urgent: 0,
-      options: new Uint8Array(MAX_OPTIONS),
-      optionsLength: 0,
-      payloadOffset: 0,
-      payloadLength: 0,
-      gsoSize: 0,
-    };
   }
 
   /** A segment of a synchronized connection; it acknowledges RCV.NXT. */
@@ -44,7 +45,7 @@ export class Emitter {
     gsoSize: number,
     now: Millis,
   ): void {
-    const { out } = this;
+    const out = OUT;
     const { rcv } = c;
     out.seq = at;
     out.ack = rcv.nxt;
@@ -72,7 +73,8 @@ export class Emitter {
 
   /** SYN offers every option that the settings allow; SYN-ACK (`flags` has ACK) those that the peer offered too. */
   syn(c: TcpConnection, flags: number, now: Millis): void {
-    const { out, settings } = this;
+    const { settings } = this;
+    const out = OUT;
     const { rcv, snd } = c;
     const answer = (flags & ACK) !== 0;
     const timestamps = answer ? c.timestamps : settings.timestamps !== false;
@@ -94,7 +96,7 @@ export class Emitter {
 
   /** RST; with ACK it acknowledges RCV.NXT. */
   reset(c: TcpConnection, at: Seq, withAck: boolean): void {
-    const { out } = this;
+    const out = OUT;
     out.seq = at;
     out.ack = withAck ? c.rcv.nxt : (0 as Seq);
     out.flags = withAck ? RST | ACK : RST;
@@ -117,7 +119,7 @@ export class Emitter {
   }
 
   private bare(c: TcpConnection): void {
-    const { out } = this;
+    const out = OUT;
     out.payloadOffset = 0;
     out.payloadLength = 0;
     out.gsoSize = 0;

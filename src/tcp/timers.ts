@@ -14,7 +14,7 @@ const FEWEST_TRIES = 3;
 /** How long FIN-WAIT-2 lasts when the application reads no more. */
 export const DISCARD_WAIT: Millis = 60_000;
 
-/** How long an empty send ring keeps its memory. */
+/** How long a send ring or a receive queue that is empty keeps its memory. */
 export const RING_IDLE: Millis = 1000;
 
 /** Runs what is due. */
@@ -22,6 +22,7 @@ export function expire(c: TcpConnection, now: Millis): void {
   if (now >= c.idleAt) {
     c.idleAt = Number.POSITIVE_INFINITY;
     if (c.ring.slack) c.ring.free();
+    c.received.forget();
   }
   if (now >= c.waitAt) {
     // TIME-WAIT is over; or the peer of an application that is gone never said FIN.
