@@ -195,7 +195,7 @@ export class TcpEndpoint implements TcpOwner, Deadline {
       IP_DONT_FRAGMENT,
       DEFAULT_TTL,
       PROTOCOL_TCP,
-      0,
+      segment.ecn,
       this.localIp,
       this.neighbour.ip,
     );

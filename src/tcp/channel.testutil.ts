@@ -11,8 +11,9 @@ export interface ChannelSettings {
   readonly delay: number;
   readonly jitter: number;
   readonly rate: number;
-  /** Bytes that may wait for the rate. */
+  /** Bytes that may wait for the rate, and above how many a packet that may be marked is (RFC 3168 section 5). */
   readonly queue: number;
+  readonly markAbove: number;
 }
 
 export const CLEAR: ChannelSettings = {
@@ -24,6 +25,7 @@ export const CLEAR: ChannelSettings = {
   jitter: 0,
   rate: Number.POSITIVE_INFINITY,
   queue: 256 * 1024,
+  markAbove: Number.POSITIVE_INFINITY,
 };
 
 export interface EndSettings {

@@ -7,26 +7,18 @@
  * on what, input.ts for the segment rules in the order of the RFC, timers.ts for what happens when time runs out.
  */
 import { seqAdd, type Millis, type SendRing, type Seq, type SliceQueue } from '../core/index.js';
-import { acknowledge } from './acknowledge.js';
 import { Cubic } from './congestion/cubic.js';
 import { NewReno } from './congestion/newreno.js';
 import { createTcpCounters, type TcpCounters } from './counters.js';
-import { Emitter, tsNow } from './emit.js';
+import { Emitter } from './emit.js';
 import { reuses, takeSyn } from './handshake.js';
 import { connectionInfo, type TcpInfo } from './info.js';
 import { predicted, processSegment } from './input.js';
-import {
-  NEWS_ACKED,
-  NEWS_ESTABLISHED,
-  NEWS_FIN,
-  NEWS_FIN_ACKED,
-  NEWS_FINISHED,
-  NEWS_RECEIVED,
-} from './news.js';
+import { NEWS_ACKED, NEWS_ESTABLISHED, NEWS_FIN, NEWS_FINISHED, NEWS_RECEIVED } from './news.js';
 import { DELAYED_ACK, Receiver } from './receive.js';
 import { Sender, type SegmentSink } from './send.js';
 import { nextState, peerClosed, type TcpEvent } from './state.js';
-import { DISCARD_WAIT, expire, RING_IDLE } from './timers.js';
+import { DISCARD_WAIT, expire } from './timers.js';
 import {
   ACK,
   SYN,
@@ -276,28 +268,6 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     this.state = nextState(this.state, event);
   }
 
-  /** The acknowledgment and window of a segment whose ACK lies between SND.UNA and SND.MAX. */
-  takeAck(segment: SegmentIn, length: number, now: Millis): void {
-    const { snd, options } = this;
-    const window = segment.window << snd.scale;
-    const same = window === snd.wnd;
-    snd.updateWindow(segment.seq, segment.ack, window);
-    // Whatever the window: a peer that answers is alive (RFC 9293 section 3.8.6.1).
-    if (snd.persisting || snd.wnd === 0) {
-      snd.tries = 0;
-      snd.triesSince = now;
-    }
-    // Text of a peer that is not being sent to.
-    const silent = segment.ack === snd.una && options.sackCount === 0 && !snd.tlp.out;
-    if (silent && (length > 0 || snd.nxt === snd.una)) return;
-    const echoAge =
-      options.timestamps && options.tsecr !== 0 ? (tsNow(this.settings, now) - options.tsecr) | 0 : -1;
-    const news = acknowledge(snd, segment.ack, length, same, options, echoAge, this.counters, now);
-    this.news |= news & NEWS_ACKED;
-    if (this.ring.slack) this.idleAt = now + RING_IDLE;
-    if ((news & NEWS_FIN_ACKED) !== 0) this.finAcknowledged(now);
-  }
-
   enterTimeWait(now: Millis): void {
     this.snd.timerAt = NEVER;
     this.snd.lossAt = NEVER;
@@ -305,9 +275,17 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     this.waitAt = now + (this.settings.timeWait ?? 60_000);
   }
 
-  emit(flags: number, seq: Seq, offset: number, length: number, gsoSize: number, now: Millis): void {
+  emit(
+    flags: number,
+    seq: Seq,
+    offset: number,
+    length: number,
+    gsoSize: number,
+    ecn: number,
+    now: Millis,
+  ): void {
     this.ackAt = NEVER;
-    this.emitter.segment(this, flags, seq, offset, length, gsoSize, now);
+    this.emitter.segment(this, flags, seq, offset, length, gsoSize, ecn, now);
   }
 
   extraOptions(): number {
@@ -315,7 +293,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   emitAck(now: Millis): void {
-    this.emit(ACK, this.snd.nxt, 0, 0, 0, now);
+    this.emit(ACK, this.snd.nxt, 0, 0, 0, 0, now);
   }
 
   armHandshake(now: Millis): void {
@@ -354,17 +332,6 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     this.snd.timerAt = NEVER;
     this.snd.lossAt = NEVER;
     this.reschedule();
-  }
-
-  private finAcknowledged(now: Millis): void {
-    const { state } = this;
-    if (state === 'LAST-ACK') {
-      this.news |= NEWS_FINISHED;
-      return;
-    }
-    this.transition('ack-fin');
-    if (state === 'CLOSING') this.enterTimeWait(now);
-    else if (this.discarding) this.waitAt = now + DISCARD_WAIT;
   }
 
   /** Callbacks, when the connection is consistent again; any of them may end it. */

@@ -12,6 +12,9 @@ export interface TcpCounters {
   timeouts: number;
   /** RFC 8985 section 7: segments that ask for an overdue acknowledgment. */
   tailProbes: number;
+  /** RFC 3168: packets that came marked, and windows reduced because the peer said so. */
+  congestionMarksIn: number;
+  ecnReductions: number;
   duplicateAcksIn: number;
   /** Segments that arrived before their turn and were kept. */
   outOfOrder: number;
@@ -52,6 +55,8 @@ export function createTcpCounters(): TcpCounters {
     fastRetransmits: 0,
     timeouts: 0,
     tailProbes: 0,
+    congestionMarksIn: 0,
+    ecnReductions: 0,
     duplicateAcksIn: 0,
     outOfOrder: 0,
     duplicates: 0,

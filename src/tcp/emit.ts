@@ -1,7 +1,7 @@
 /** Builds the segments of one connection: what every header carries, SYN, RST, challenge ACKs. */
 import type { Millis, Seq } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
-import { ACK, RST, type SegmentOut, type TcpSettings } from './types.js';
+import { ACK, CWR, ECE, RST, type SegmentOut, type TcpSettings } from './types.js';
 import { emitOptions, MAX_OPTIONS, writeTimestamps } from './wire/options.js';
 
 /** RFC 5961 section 7, per connection: at most this many challenge ACKs a second. */
@@ -24,6 +24,7 @@ const OUT: SegmentOut = {
   payloadOffset: 0,
   payloadLength: 0,
   gsoSize: 0,
+  ecn: 0,
 };
 
 export class Emitter {
@@ -43,13 +44,15 @@ export class Emitter {
     offset: number,
     length: number,
     gsoSize: number,
+    ecn: number,
     now: Millis,
   ): void {
     const out = OUT;
     const { rcv } = c;
     out.seq = at;
     out.ack = rcv.nxt;
-    out.flags = flags;
+    out.flags = rcv.echo ? flags | ECE : flags;
+    out.ecn = ecn;
     out.window = rcv.advertise();
     let size = c.timestamps ? writeTimestamps(out.options, 0, tsNow(this.settings, now), rcv.tsRecent) : 0;
     if (c.sack && (rcv.assembler.ranges > 0 || rcv.dsackFrom !== rcv.dsackTo))
@@ -82,7 +85,7 @@ export class Emitter {
     const scaling = answer ? c.scaling : settings.windowScaling !== false;
     out.seq = snd.iss;
     out.ack = answer ? rcv.nxt : (0 as Seq);
-    out.flags = flags;
+    out.flags = flags | ecnSetup(c, answer);
     out.window = answer ? rcv.promise() : rcv.synWindow();
     const options = {
       mss: settings.mss,
@@ -123,6 +126,7 @@ export class Emitter {
     out.payloadOffset = 0;
     out.payloadLength = 0;
     out.gsoSize = 0;
+    out.ecn = 0;
     c.counters.segmentsOut++;
     c.owner.transmit(c, out);
   }
@@ -130,4 +134,10 @@ export class Emitter {
 
 function sackRoom(c: TcpConnection): number {
   return c.timestamps ? 3 : 4;
+}
+
+/** RFC 3168 section 6.1.1: the flags of an ECN-setup SYN or SYN-ACK; a SYN that was not answered asks no more. */
+function ecnSetup(c: TcpConnection, answer: boolean): number {
+  if (answer) return c.snd.ecn ? ECE : 0;
+  return c.settings.ecn === 'ask' && c.snd.tries === 0 ? ECE | CWR : 0;
 }

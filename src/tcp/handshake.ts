@@ -3,7 +3,7 @@ import { seqAdd, seqGt, type Millis } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
 import { NEWS_ESTABLISHED } from './news.js';
 import { DEFAULT_MSS, MIN_MSS } from './send.js';
-import { ACK, RST, SYN, type SegmentIn } from './types.js';
+import { ACK, CWR, ECE, RST, SYN, type SegmentIn } from './types.js';
 import { MIN_HEADER } from './wire/header.js';
 import { TIMESTAMPS_LENGTH } from './wire/options.js';
 
@@ -16,6 +16,7 @@ export function takeSyn(c: TcpConnection, segment: SegmentIn, now: Millis): void
   c.timestamps = options.timestamps && settings.timestamps !== false;
   c.sack = options.sackPermitted && settings.sack !== false;
   c.scaling = options.scale >= 0 && settings.windowScaling !== false;
+  snd.ecn = ecnAgreed(c, segment);
   if (c.timestamps) rcv.tsRecent = options.tsval;
   if (c.scaling) {
     snd.scale = options.scale;
@@ -28,6 +29,23 @@ export function takeSyn(c: TcpConnection, segment: SegmentIn, now: Millis): void
   snd.maxWnd = segment.window;
   snd.wl1 = segment.seq;
   snd.wl2 = segment.ack;
+}
+
+/**
+ * RFC 3168 section 6.1.1: a SYN that opens asks by ECE and CWR, the answer agrees by ECE alone. Both SYNs of a
+ * simultaneous open are answers to nobody.
+ */
+function ecnAgreed(c: TcpConnection, segment: SegmentIn): boolean {
+  const setup = segment.flags & (ACK | ECE | CWR);
+  if (c.settings.ecn === 'off') return false;
+  return c.active
+    ? c.settings.ecn === 'ask' && c.snd.tries === 0 && setup === (ACK | ECE)
+    : setup === (ECE | CWR);
+}
+
+/** The SYN came again, without asking for ECN: the first may have been lost for it (RFC 3168 section 6.1.1.1). */
+export function repeatedSyn(c: TcpConnection, segment: SegmentIn): void {
+  if ((segment.flags & (ECE | CWR)) !== (ECE | CWR)) c.snd.ecn = false;
 }
 
 /** Our SYN is acknowledged and the peer's is known. */

@@ -3,13 +3,17 @@
  * stack's (`TcpConnection.listen`), CLOSED is `respondToUnknown`.
  */
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, type Millis, type Seq } from '../core/index.js';
+import { takeAck } from './acknowledge.js';
 import type { TcpConnection } from './connection.js';
-import { becomeEstablished, takeSyn } from './handshake.js';
+import { becomeEstablished, repeatedSyn, takeSyn } from './handshake.js';
 import { NEWS_FIN, NEWS_RECEIVED } from './news.js';
 import { peerClosed } from './state.js';
-import { ACK, FIN, RST, SYN, URG, type SegmentIn } from './types.js';
+import { ACK, CWR, ECE, FIN, RST, SYN, URG, type SegmentIn } from './types.js';
 import { MIN_HEADER } from './wire/header.js';
 import { TIMESTAMPS_LENGTH, TIMESTAMPS_WORD } from './wire/options.js';
+
+/** The ECN field of a packet that met congestion (RFC 3168 section 5). */
+const CE = 3;
 
 /** What a segment for no connection is answered with. */
 export interface ResetAnswer {
@@ -36,8 +40,10 @@ function sequenceLength(segment: SegmentIn): number {
  */
 export function predicted(c: TcpConnection, segment: SegmentIn, now: Millis): boolean {
   const { rcv, snd, options } = c;
-  if ((segment.flags & (FIN | SYN | RST | ACK | URG)) !== ACK || segment.seq !== rcv.nxt) return false;
+  if ((segment.flags & (FIN | SYN | RST | ACK | URG | ECE | CWR)) !== ACK || segment.seq !== rcv.nxt)
+    return false;
   const { length, header } = segment;
+  if (segment.ecn === CE && snd.ecn) return false;
   const size = segment.data - header;
   let tsval = 0;
   if (c.timestamps) {
@@ -58,7 +64,7 @@ export function predicted(c: TcpConnection, segment: SegmentIn, now: Millis): bo
     rcv.tsRecent = tsval;
     rcv.tsRecentAt = now;
   }
-  c.takeAck(segment, length, now);
+  takeAck(c, segment, length, now);
   if (length > 0) appendText(c, segment, segment.data, length);
   return true;
 }
@@ -99,8 +105,12 @@ function inputDeferred(c: TcpConnection, segment: SegmentIn): void {
     c.emitter.reset(c, segment.ack, false);
     return;
   }
-  if ((segment.flags & SYN) !== 0 && segment.seq !== rcv.irs) endByReset(c);
-  else c.counters.droppedWaiting++;
+  if ((segment.flags & SYN) !== 0 && segment.seq !== rcv.irs) {
+    endByReset(c);
+    return;
+  }
+  if ((segment.flags & SYN) !== 0) repeatedSyn(c, segment);
+  c.counters.droppedWaiting++;
 }
 
 function endByReset(c: TcpConnection): void {
@@ -148,6 +158,7 @@ function checkSequence(c: TcpConnection, segment: SegmentIn, now: Millis): boole
   if (c.state === 'SYN-RECEIVED' && (segment.flags & SYN) !== 0 && segment.seq === rcv.irs && !reset) {
     if ((segment.flags & ACK) === 0) {
       // The peer has not got our SYN-ACK.
+      repeatedSyn(c, segment);
       c.emitter.syn(c, SYN | ACK, now);
       return false;
     }
@@ -255,13 +266,14 @@ function checkAck(c: TcpConnection, segment: SegmentIn, now: Millis): boolean {
     c.emitter.challenge(c, now);
     return false;
   }
-  if (seqGe(ack, snd.una)) c.takeAck(segment, sequenceLength(segment), now);
+  if (seqGe(ack, snd.una)) takeAck(c, segment, sequenceLength(segment), now);
   return true;
 }
 
 /** Seventh: text. What lies outside the window is cut off on both sides. */
 function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
   const { rcv } = c;
+  if (c.snd.ecn && segment.length > 0) takeMark(c, segment);
   let start = segment.seq;
   let end = seqAdd(start, segment.length);
   if (peerClosed(c.state)) {
@@ -307,6 +319,16 @@ function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
   else c.counters.droppedOutOfOrderLimit++;
   // RFC 5681 section 4.2: a duplicate acknowledgment at once, one for each, for the peer counts them.
   c.emitAck(now);
+}
+
+/** RFC 3168 section 6.1.3: what is told of congestion, until the peer says that it has reacted. */
+function takeMark(c: TcpConnection, segment: SegmentIn): void {
+  const { rcv } = c;
+  if ((segment.flags & CWR) !== 0) rcv.echo = false;
+  if (segment.ecn !== CE) return;
+  c.counters.congestionMarksIn++;
+  rcv.echo = true;
+  rcv.ackNow = true;
 }
 
 function appendText(c: TcpConnection, segment: SegmentIn, offset: number, length: number): void {

@@ -160,6 +160,7 @@ describe('properties', () => {
     delay: fc.constantFrom(0, 1, 40, 250),
     jitter: fc.constantFrom(0, 0, 3),
     rate: fc.constantFrom(Number.POSITIVE_INFINITY, 1000, 50),
+    markAbove: fc.constantFrom(Number.POSITIVE_INFINITY, 0, 10_000),
   });
   const tcp = fc.record({
     mss: fc.constantFrom(100, 536, 1460, 9000),
@@ -169,6 +170,8 @@ describe('properties', () => {
     timestamps: fc.boolean(),
     sack: fc.boolean(),
     windowScaling: fc.boolean(),
+    ecn: fc.constantFrom('accept' as const, 'ask' as const),
+    congestion: fc.constantFrom('cubic' as const, 'newreno' as const),
   });
   const side = fc.record({
     // Sequence numbers wrap within the first bytes.

@@ -96,7 +96,7 @@ export class End implements TcpOwner {
     for (let done = 0; done === 0 || done < out.payloadLength; done += step) {
       const n = Math.min(step, out.payloadLength - done);
       const last = done + n >= out.payloadLength;
-      this.carry(this.serialize(out, done, n, last ? out.flags : out.flags & ~(FIN | PSH)));
+      this.carry(this.serialize(out, done, n, last ? out.flags : out.flags & ~(FIN | PSH)), out.ecn);
     }
   }
 
@@ -232,7 +232,7 @@ export class End implements TcpOwner {
     return packet;
   }
 
-  private carry(packet: Uint8Array): void {
+  private carry(packet: Uint8Array, ecn: number): void {
     const { sim, channel } = this;
     this.segments++;
     sim.packets++;
@@ -242,16 +242,17 @@ export class End implements TcpOwner {
       const start = Math.max(this.busyUntil, sim.now);
       if ((start - sim.now) * channel.rate > channel.queue) return;
       this.busyUntil = start + (packet.length + HEADER_AND_OPTIONS) / channel.rate;
+      const mark = ecn !== 0 && (start - sim.now) * channel.rate > channel.markAbove;
       const late = sim.random() < channel.reorder ? channel.reorderBy : 0;
       const { peer } = this;
       sim.at(this.busyUntil + channel.delay + channel.jitter * sim.random() + late, () =>
-        peer.arrive(packet),
+        peer.arrive(packet, mark ? 3 : ecn),
       );
     }
   }
 
   /** A packet lands in a block with others, as a batch does. */
-  arrive(packet: Uint8Array): void {
+  arrive(packet: Uint8Array, ecn: number): void {
     if (this.end !== undefined) return;
     if (this.block === undefined || this.used + packet.length > this.block.region.bytes.length) {
       this.block?.release();
@@ -259,7 +260,7 @@ export class End implements TcpOwner {
       this.used = 0;
     }
     this.block.region.bytes.set(packet, this.used);
-    if (!readSegment(this.segment, this.block, this.used, packet.length, 0)) throw new Error('bad packet');
+    if (!readSegment(this.segment, this.block, this.used, packet.length, ecn)) throw new Error('bad packet');
     this.used += packet.length;
     const { segment, connection } = this;
     this.noteWindow(segment);

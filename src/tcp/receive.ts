@@ -76,6 +76,8 @@ export class Receiver {
   tsRecent = 0;
   tsRecentAt: Millis = 0;
   lastAck = 0 as Seq;
+  /** A packet came marked (RFC 3168): every acknowledgment says ECE until the peer says CWR. */
+  echo = false;
   /** A duplicate to report (RFC 2883); none when equal. */
   dsackFrom = 0 as Seq;
   dsackTo = 0 as Seq;

@@ -11,6 +11,8 @@ import { BlockPool, plainMemory, seq, seqDiff } from '../core/index.js';
 import {
   ACK,
   createTcpCounters,
+  CWR,
+  ECE,
   emitOptions,
   FIN,
   MIN_HEADER,
@@ -36,6 +38,10 @@ export interface Seg {
   readonly rst?: boolean;
   readonly psh?: boolean;
   readonly urg?: boolean;
+  readonly ece?: boolean;
+  readonly cwr?: boolean;
+  /** The packet's ECN field. */
+  readonly ecn?: number;
   readonly seq?: number;
   /** Named: the ACK flag is set. */
   readonly ack?: number;
@@ -51,6 +57,8 @@ export interface Seg {
   readonly ts?: readonly [number, number];
   readonly sack?: readonly (readonly [number, number])[];
 }
+
+const NO_FLAGS: Seg = { syn: false, fin: false, rst: false, ece: false, cwr: false };
 
 /** The byte of a stream at a relative sequence number. */
 const patternByte = (at: number): number => (at * 7 + (at >> 8)) & 255;
@@ -99,6 +107,9 @@ export class Script implements TcpOwner {
       fin: (flags & FIN) !== 0,
       rst: (flags & RST) !== 0,
       psh: (flags & PSH) !== 0,
+      ece: (flags & ECE) !== 0,
+      cwr: (flags & CWR) !== 0,
+      ecn: segment.ecn,
       seq: seqDiff(segment.seq, seq(this.ownIss)),
       ...((flags & ACK) !== 0 && { ack: seqDiff(segment.ack, seq(this.peerIss)) }),
       win: segment.window,
@@ -241,7 +252,7 @@ export class Script implements TcpOwner {
   sends(expected: readonly Seg[]): this {
     const got = this.out;
     this.out = [];
-    expect(got).toMatchObject(expected.map((e) => ({ syn: false, fin: false, rst: false, ...e })));
+    expect(got).toMatchObject(expected.map((e) => ({ ...NO_FLAGS, ...e })));
     for (const [i, e] of expected.entries())
       if (e.ack === undefined && (e.syn === true || e.rst === true)) expect(got[i]!.ack).toBeUndefined();
     return this;
@@ -313,6 +324,8 @@ export class Script implements TcpOwner {
       (s.rst === true ? RST : 0) |
       (s.psh === true ? PSH : 0) |
       (s.urg === true ? URG : 0) |
+      (s.ece === true ? ECE : 0) |
+      (s.cwr === true ? CWR : 0) |
       (s.ack === undefined ? 0 : ACK);
     use({
       block,
@@ -323,7 +336,7 @@ export class Script implements TcpOwner {
       ack: seq(s.ack === undefined ? 0 : this.ownIss + s.ack),
       flags,
       window: s.win ?? 65535,
-      ecn: 0,
+      ecn: s.ecn ?? 0,
     });
     block.release();
   }

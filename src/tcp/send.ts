@@ -2,32 +2,35 @@
  * The sending half: SND.UNA, SND.NXT, the peer's window, and the loop that turns the ring into segments. Sequence
  * numbers and the ring's positions both count modulo 2^32: position `ring.start` is SND.UNA once our SYN is acknowledged.
  */
-import {
-  seqDiff,
-  seqGt,
-  seqMax,
-  SendRing,
-  type Budget,
-  type Memory,
-  type Millis,
-  type Seq,
-} from '../core/index.js';
+import { seqDiff, seqGt, SendRing, type Budget, type Memory, type Millis, type Seq } from '../core/index.js';
 import type { CongestionController } from './congestion/controller.js';
 import type { TcpCounters } from './counters.js';
-import { FAST, OPEN, Recovery } from './recovery.js';
+import { armProbe } from './loss.js';
+import { FAST, Recovery } from './recovery.js';
 import { RttEstimator } from './rtt.js';
 import type { Run } from './sent.js';
-import { probeTime, TailProbe } from './tlp.js';
-import { ACK, FIN, PSH } from './types.js';
+import { TailProbe } from './tlp.js';
+import { ACK, CWR, FIN, PSH } from './types.js';
 
 /** When the peer names no MSS (RFC 9293 section 3.7.1). */
 export const DEFAULT_MSS = 536;
 /** A smaller MSS than this is taken for it: headers would outweigh the payload by an attacker's choice. */
 export const MIN_MSS = 48;
+/** The ECN field of new data on a connection with ECN (RFC 3168 section 5). */
+const ECT_0 = 2;
 
 /** Where segments go: the connection, which adds ACK, window and options. */
 export interface SegmentSink {
-  emit(flags: number, seq: Seq, offset: number, length: number, gsoSize: number, now: Millis): void;
+  /** `ecn`: the ECN field of the packet, 0 or ECT(0). */
+  emit(
+    flags: number,
+    seq: Seq,
+    offset: number,
+    length: number,
+    gsoSize: number,
+    ecn: number,
+    now: Millis,
+  ): void;
   /** Bytes of options beyond those in every segment (SACK): the payload gets that much shorter. */
   extraOptions(): number;
 }
@@ -38,7 +41,7 @@ export class Sender {
   readonly recovery = new Recovery();
   readonly tlp = new TailProbe();
   readonly congestion: CongestionController;
-  private readonly counters: TcpCounters;
+  readonly counters: TcpCounters;
   private readonly gsoMax: number;
   iss: Seq;
   una: Seq;
@@ -72,6 +75,11 @@ export class Sender {
   /** When the round trip was sampled last. */
   private sampledAt: Millis = 0;
   private lastSentAt: Millis = 0;
+  /** RFC 3168: negotiated; the next new segment says CWR; and until when the window is not reduced once more. */
+  ecn = false;
+  cwr = false;
+  reacting = false;
+  reactedTo = 0 as Seq;
   /** Segments sent again on this connection. */
   retransmits = 0;
   /** Payload bytes that were acknowledged. */
@@ -142,15 +150,14 @@ export class Sender {
     const mss = Math.max(this.mss - sink.extraOptions(), 1);
     let left = budget;
     while (left > 0 && this.recovery.pending && this.mayRetransmit()) {
-      const sent = this.retransmitNext(sink, mss, now);
-      if (sent === 0) break;
-      left -= sent;
+      left -= this.retransmitNext(sink, mss, now);
     }
-    const chunk = this.gsoMax > mss ? this.gsoMax - (this.gsoMax % mss) : mss;
+    const whole = this.gsoMax > mss ? this.gsoMax - (this.gsoMax % mss) : mss;
     const { nxt } = this;
     let more = false;
     for (;;) {
-      const n = this.nextLength(mss, chunk);
+      // CWR belongs on one segment, and a super-segment becomes many.
+      const n = this.nextLength(mss, this.cwr ? mss : whole);
       if (n === 0) break;
       more = left <= 0;
       if (more) break;
@@ -178,7 +185,7 @@ export class Sender {
     return n > 0 && n === window && n >= this.maxWnd / 2 ? n : 0;
   }
 
-  private sendNew(sink: SegmentSink, n: number, mss: number, now: Millis): void {
+  sendNew(sink: SegmentSink, n: number, mss: number, now: Millis): void {
     const at = this.nxt;
     const offset = (this.ring.start + this.flight) | 0;
     let flags = ACK;
@@ -188,10 +195,14 @@ export class Sender {
     }
     this.nxt = ((at + n + (flags & FIN)) | 0) as Seq;
     if ((flags & FIN) !== 0) this.finSent = true;
+    if (this.cwr) {
+      this.cwr = false;
+      flags |= CWR;
+    }
     this.probed = false;
     this.counters.bytesOut += n;
     this.sent(now);
-    sink.emit(flags, at, offset, n, n > mss ? mss : 0, now);
+    sink.emit(flags, at, offset, n, n > mss ? mss : 0, this.ecn ? ECT_0 : 0, now);
   }
 
   /** FIN, behind everything, when the window has room for it or none is asked for. */
@@ -202,7 +213,7 @@ export class Sender {
     this.finSent = true;
     this.probed = false;
     this.sent(now);
-    sink.emit(FIN | ACK, at, this.ring.end, 0, 0, now);
+    sink.emit(FIN | ACK, at, this.ring.end, 0, 0, 0, now);
   }
 
   private mayRetransmit(): boolean {
@@ -229,7 +240,7 @@ export class Sender {
   }
 
   /** Sends again up to a segment from `at`, which lies in `run`; returns the sequence space covered. */
-  private resend(sink: SegmentSink, run: Run, at: Seq, mss: number, now: Millis): number {
+  resend(sink: SegmentSink, run: Run, at: Seq, mss: number, now: Millis): number {
     const { ring } = this;
     const offset = (ring.start + seqDiff(at, this.una)) | 0;
     const n = Math.min(mss, seqDiff(run.end, at), (ring.end - offset) | 0);
@@ -244,15 +255,16 @@ export class Sender {
     this.counters.retransmits++;
     this.persisting = false;
     if (this.timerAt === Number.POSITIVE_INFINITY) this.timerAt = now + this.rtt.timeout();
-    sink.emit(flags, at, offset, n, 0, now);
+    // RFC 3168 section 6.1.5: what is sent again is not marked, and nor is a window probe.
+    sink.emit(flags, at, offset, n, 0, 0, now);
     return covered;
   }
 
   /** What left for the first time, from `from` to SND.NXT, if anything did. */
-  private remember(from: Seq, now: Millis): void {
+  remember(from: Seq, now: Millis): void {
     if (from === this.nxt) return;
     this.recovery.sent.append(from, this.nxt, now);
-    this.armProbe(now);
+    armProbe(this, now);
   }
 
   /** New data or FIN left: RFC 6298 section 5.1. */
@@ -286,7 +298,7 @@ export class Sender {
     else if (unsent === 0) this.outputFin(sink, now, true);
     else {
       this.probed = true;
-      sink.emit(ACK, nxt, (this.ring.start + this.flight) | 0, 1, 0, now);
+      sink.emit(ACK, nxt, (this.ring.start + this.flight) | 0, 1, 0, 0, now);
     }
     this.remember(nxt, now);
   }
@@ -299,62 +311,5 @@ export class Sender {
       this.sampledAt = now;
       this.rtt.sample(rtt);
     }
-  }
-
-  /** Looks for what is lost (RFC 8985 section 6.2 step 5), and whether fast recovery must begin. */
-  detectLoss(now: Millis): void {
-    const { recovery } = this;
-    const { rack, sent, mode } = recovery;
-    this.lossAt = Number.POSITIVE_INFINITY;
-    if (recovery.sack && (sent.held > 0 || mode !== OPEN))
-      this.lossAt = Math.ceil(
-        now + rack.detect(sent, rack.window(sent, this.mss, mode !== OPEN, this.rtt.srtt), now),
-      );
-    if (recovery.mustEnter(this.una, this.nxt)) {
-      this.congestion.loss(this.flight, now);
-      recovery.enter(this.nxt);
-    } else this.armProbe(now);
-  }
-
-  /** The time of `lossAt` has come: the caller outputs next. */
-  lossExpired(sink: SegmentSink, now: Millis): void {
-    const { sent, mode } = this.recovery;
-    if (sent.held > 0 || mode !== OPEN) this.detectLoss(now);
-    else this.probeTail(sink, now);
-  }
-
-  private armProbe(now: Millis): void {
-    const { sent, mode } = this.recovery;
-    if (sent.held === 0 && mode === OPEN) this.lossAt = probeTime(this, now);
-  }
-
-  /** RFC 8985 section 7.3: new data if the peer takes it, else the last segment again. */
-  private probeTail(sink: SegmentSink, now: Millis): void {
-    this.lossAt = Number.POSITIVE_INFINITY;
-    const { nxt } = this;
-    const { tail } = this.recovery.sent;
-    if (tail === undefined) return;
-    const mss = Math.max(this.mss - sink.extraOptions(), 1);
-    const n = Math.min(this.unsent, mss);
-    const fresh = n > 0 && n <= this.wnd - this.flight;
-    if (fresh) {
-      this.sendNew(sink, n, mss, now);
-      this.recovery.sent.append(nxt, this.nxt, now);
-    } else this.resend(sink, tail, seqMax(tail.start, ((tail.end - mss) | 0) as Seq), mss, now);
-    this.tlp.sent(!fresh, this.nxt);
-    this.counters.tailProbes++;
-    this.timerAt = now + this.rtt.timeout();
-  }
-
-  /** The retransmission timer expired (RFC 6298 sections 5.4 to 5.6): the caller outputs next. */
-  timeout(now: Millis): void {
-    const again = this.recovery.mode !== OPEN && this.tries > 1;
-    this.congestion.timeout(this.flight, again, now);
-    this.recovery.timeout(this.nxt, this.rtt.srtt, now);
-    this.tlp.forget();
-    this.lossAt = Number.POSITIVE_INFINITY;
-    this.rtt.expired();
-    this.timerAt = now + this.rtt.timeout();
-    this.counters.timeouts++;
   }
 }

@@ -1,6 +1,7 @@
 /** What happens when time runs out: handshake, retransmission, window probe, delayed ACK, TIME-WAIT, FIN-WAIT-2. */
 import type { Millis } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
+import { lossExpired, timeout } from './loss.js';
 import { PROBE_SLACK } from './tlp.js';
 import { ACK, SYN } from './types.js';
 
@@ -34,7 +35,7 @@ export function expire(c: TcpConnection, now: Millis): void {
   if (now >= c.snd.lossAt) {
     if (c.holdOutput) c.snd.lossAt = Math.ceil(now + c.snd.rtt.srtt + PROBE_SLACK);
     else {
-      c.snd.lossExpired(c, now);
+      lossExpired(c.snd, c, now);
       c.output(now);
     }
   }
@@ -75,6 +76,6 @@ function retryData(c: TcpConnection, now: Millis): void {
     snd.probe(c, now);
     return;
   }
-  snd.timeout(now);
+  timeout(snd, now);
   c.output(now);
 }

@@ -67,6 +67,8 @@ export interface SegmentOut {
   payloadLength: number;
   /** Payload per segment when this is a super-segment, else 0. */
   gsoSize: number;
+  /** The packet's ECN field (RFC 3168 section 5): 0, or 2 for ECT(0). */
+  ecn: number;
 }
 
 /** Why a connection ended. */
@@ -126,6 +128,8 @@ export interface TcpSettings {
   readonly budget?: Budget;
   /** Counted into; a connection without gets its own. */
   readonly counters?: TcpCounters;
+  /** RFC 3168: taken when the peer asks (the default), asked for, or neither. */
+  readonly ecn?: 'accept' | 'ask' | 'off';
   /** Default `cubic`. */
   readonly congestion?: 'cubic' | 'newreno';
   /** Options that are neither offered nor accepted when false. Default true. */

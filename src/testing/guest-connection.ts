@@ -172,7 +172,7 @@ export class GuestConnection implements TcpOwner {
       IP_DONT_FRAGMENT,
       DEFAULT_TTL,
       PROTOCOL_TCP,
-      0,
+      segment.ecn,
       this.localIp,
       this.remoteIp,
     );
@@ -267,6 +267,7 @@ export class GuestConnection implements TcpOwner {
         payloadOffset: 0,
         payloadLength: 0,
         gsoSize: 0,
+        ecn: 0,
       });
     }
     this.tcp.abort(this.now());

@@ -51,7 +51,7 @@ export interface ConnectOptions {
 /** Settings of all connections of a guest; see TcpSettings. */
 export type GuestTcpSettings = Pick<
   TcpSettings,
-  'receiveWindow' | 'sendBuffer' | 'timeWait' | 'timestamps' | 'sack' | 'windowScaling'
+  'receiveWindow' | 'sendBuffer' | 'timeWait' | 'timestamps' | 'sack' | 'windowScaling' | 'ecn' | 'congestion'
 >;
 
 /** A port that a guest listens on. */
