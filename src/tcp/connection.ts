@@ -18,7 +18,7 @@ import { NEWS_ACKED, NEWS_ESTABLISHED, NEWS_FIN, NEWS_FINISHED, NEWS_RECEIVED } 
 import { DELAYED_ACK, Receiver } from './receive.js';
 import { Sender, type SegmentSink } from './send.js';
 import { nextState, peerClosed, type TcpEvent } from './state.js';
-import { DISCARD_WAIT, expire } from './timers.js';
+import { DISCARD_WAIT, expire, RING_IDLE } from './timers.js';
 import {
   ACK,
   SYN,
