@@ -9,6 +9,9 @@ import * as stack from '../stack/index.js';
 
 const modules = { core, stack, forwarder };
 
+/** Bytes per 1,000 frames. The V8 of Node 26 boxes numbers that the older ones keep in place: 24,000 were seen. */
+const BOUND = Number(process.versions.node.split('.')[0]) >= 26 ? 40_000 : 16_384;
+
 describe('steady state', () => {
   it.each([
     ['up, frames of the MTU', {}],
@@ -20,7 +23,7 @@ describe('steady state', () => {
     const flow = new SteadyFlow(modules, options);
     const bytes = heapPerThousand(flow, { warmup: 60_000, frames: 100_000 });
     // Without care it is 50,000 to 250,000; usual are some hundred.
-    expect(bytes).toBeLessThan(16_384);
+    expect(bytes).toBeLessThan(BOUND);
     // Both sides moved: it measured what it meant to.
     expect(flow.stream.taken + flow.stream.given).toBeGreaterThan(10_000_000);
   });
