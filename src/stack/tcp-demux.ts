@@ -16,6 +16,7 @@ import {
 import { PROTOCOL_TCP } from '../ipv4/index.js';
 import {
   ACK,
+  ChallengeLimit,
   RST,
   SYN,
   type SegmentIn,
@@ -64,11 +65,13 @@ export class TcpDemux {
   private readonly stack: Stack;
   private readonly table: FlowTable<TcpEndpoint>;
   private readonly secret: HashKey;
+  private readonly challenges: ChallengeLimit;
   private readonly segment: SegmentIn;
 
   constructor(stack: Stack, emptyBlock: Block) {
     this.stack = stack;
     this.secret = hashKey(stack.deps.random);
+    this.challenges = new ChallengeLimit(stack.deps.random);
     this.table = new FlowTable(hashKey(stack.deps.random));
     this.segment = {
       block: emptyBlock,
@@ -304,6 +307,7 @@ export class TcpDemux {
       timeWait: TIME_WAIT,
       timestampOffset: hash4(secret, neighbour.ip, localIp, port.id, 1),
       counters: stack.tcpCounters,
+      challenges: this.challenges,
       budget: port.budget,
       receiveStart: RECEIVE_START,
       ...options,

@@ -2,7 +2,7 @@
 import { seqDiff, seqLt, type Millis, type Seq } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
 import { tsNow } from './emit.js';
-import { congestionEcho, detectLoss, reduce } from './loss.js';
+import { congestionEcho, detectLoss, reduce, undo } from './loss.js';
 import { NEWS_ACKED, NEWS_FIN_ACKED, NEWS_FINISHED } from './news.js';
 import { FAST, LOSS, OPEN } from './recovery.js';
 import type { Sender } from './send.js';
@@ -49,12 +49,13 @@ function acknowledge(
   now: Millis,
 ): number {
   const { recovery } = snd;
-  const { rack } = recovery;
+  const { rack, mode: recovering } = recovery;
   rack.begin(now, echoAge);
   const blocks = recovery.sack && options.sackCount > 0;
   const bytes = seqDiff(ack, snd.una);
   let news = 0;
   if (bytes > 0) news = advance(snd, ack, bytes, echoAge, congested, now);
+  rack.selective();
   const sacked = blocks ? recovery.take(options, ack, snd.nxt) : 0;
   const duplicate = bytes === 0 && (recovery.sack ? sacked > 0 : plain && snd.nxt !== ack);
   if (duplicate) {
@@ -63,7 +64,12 @@ function acknowledge(
   }
   if (sacked > 0 && bytes === 0 && rack.sample >= 0) snd.measured(rack.sample, now);
   const twice = blocks ? dsackEnd(options, ack) : undefined;
-  if (twice !== undefined) rack.duplicated(ack, snd.nxt);
+  if (rack.original && recovering !== OPEN && recovery.mayUndo) undo(snd, now);
+  if (twice !== undefined) {
+    rack.duplicated(ack, snd.nxt);
+    const from = options.sack[0]! as Seq;
+    if (recovery.needless(from, seqDiff(twice, from))) undo(snd, now);
+  }
   if (snd.tlp.acknowledged(ack, twice, bytes === 0 && !blocks)) {
     reduce(snd, now);
     snd.congestion.recovered(snd.flight, now);

@@ -74,6 +74,11 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   /** Delayed acknowledgment; TIME-WAIT or FIN-WAIT-2. */
   ackAt: Millis = NEVER;
   waitAt: Millis = NEVER;
+  /** The peer was heard last; when to ask whether it is still there, how often that was done, and when last. */
+  heardAt: Millis = 0;
+  keepAt: Millis = NEVER;
+  keepTries = 0;
+  keptAt: Millis = 0;
   /** When to look whether the send ring's memory is idle. */
   idleAt: Millis = NEVER;
   private scheduled: Millis = NEVER;
@@ -162,6 +167,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   /** A segment for this connection; lent for the call. Callbacks come at its end. */
   input(segment: SegmentIn, now: Millis): void {
     this.counters.segmentsIn++;
+    this.heardAt = now;
     if (this.state !== 'ESTABLISHED' || !predicted(this, segment, now)) processSegment(this, segment, now);
     if (this.news !== 0) this.tell();
     this.needsOutput = this.state !== 'CLOSED';
@@ -271,6 +277,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   enterTimeWait(now: Millis): void {
     this.snd.timerAt = NEVER;
     this.snd.lossAt = NEVER;
+    this.keepAt = NEVER;
     this.ring.free();
     this.waitAt = now + (this.settings.timeWait ?? 60_000);
   }
@@ -329,6 +336,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     this.ackAt = NEVER;
     this.waitAt = NEVER;
     this.idleAt = NEVER;
+    this.keepAt = NEVER;
     this.snd.timerAt = NEVER;
     this.snd.lossAt = NEVER;
     this.reschedule();
@@ -357,7 +365,7 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   }
 
   private reschedule(): void {
-    const at = Math.min(this.snd.timerAt, this.snd.lossAt, this.ackAt, this.waitAt, this.idleAt);
+    const at = Math.min(this.snd.timerAt, this.snd.lossAt, this.ackAt, this.waitAt, this.idleAt, this.keepAt);
     if (at === this.scheduled) return;
     this.scheduled = at;
     this.owner.schedule(this, at);

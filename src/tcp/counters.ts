@@ -10,6 +10,8 @@ export interface TcpCounters {
   retransmits: number;
   fastRetransmits: number;
   timeouts: number;
+  /** Reductions of the window that were taken back, for nothing had been lost. */
+  undone: number;
   /** RFC 8985 section 7: segments that ask for an overdue acknowledgment. */
   tailProbes: number;
   /** RFC 3168: packets that came marked, and windows reduced because the peer said so. */
@@ -22,6 +24,7 @@ export interface TcpCounters {
   duplicates: number;
   challengeAcks: number;
   windowProbes: number;
+  keepAlives: number;
   rstIn: number;
   rstOut: number;
   /** RFC 9293 section 3.10.7.4, first check. */
@@ -54,6 +57,7 @@ export function createTcpCounters(): TcpCounters {
     retransmits: 0,
     fastRetransmits: 0,
     timeouts: 0,
+    undone: 0,
     tailProbes: 0,
     congestionMarksIn: 0,
     ecnReductions: 0,
@@ -62,6 +66,7 @@ export function createTcpCounters(): TcpCounters {
     duplicates: 0,
     challengeAcks: 0,
     windowProbes: 0,
+    keepAlives: 0,
     rstIn: 0,
     rstOut: 0,
     droppedOutsideWindow: 0,

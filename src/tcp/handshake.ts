@@ -60,6 +60,7 @@ export function becomeEstablished(c: TcpConnection, event: 'ack' | 'syn-ack', no
   snd.start(snd.mss, c.sack, now);
   c.transition(event);
   c.news |= NEWS_ESTABLISHED;
+  if (c.settings.keepAlive !== undefined) c.keepAt = now + c.settings.keepAlive.idle;
   if (!c.closeWanted) return;
   snd.finWanted = true;
   c.transition('close');

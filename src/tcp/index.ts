@@ -1,6 +1,7 @@
 /** TCP (RFC 9293) without I/O: one connection, its segments, its state table. */
 export * from './types.js';
 export { TcpConnection } from './connection.js';
+export { ChallengeLimit } from './challenge.js';
 export { createTcpCounters, type TcpCounters } from './counters.js';
 export type { TcpInfo } from './info.js';
 export { respondToUnknown, type ResetAnswer } from './input.js';

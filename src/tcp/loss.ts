@@ -1,6 +1,6 @@
 /** What the sender does about loss and congestion: detection, tail probes, timeouts, and what ECN tells. */
 import { seqMax, type Millis, type Seq } from '../core/index.js';
-import { OPEN } from './recovery.js';
+import { FAST, OPEN } from './recovery.js';
 import type { SegmentSink, Sender } from './send.js';
 import { probeTime } from './tlp.js';
 
@@ -17,7 +17,7 @@ export function detectLoss(snd: Sender, now: Millis): void {
   }
   if (recovery.mustEnter(snd.una, snd.nxt)) {
     reduce(snd, now);
-    recovery.enter(snd.nxt);
+    recovery.enter(snd.una, snd.nxt);
   } else armProbe(snd, now);
 }
 
@@ -57,7 +57,7 @@ export function timeout(snd: Sender, now: Millis): void {
   const again = recovery.mode !== OPEN && snd.tries > 1;
   snd.congestion.timeout(snd.flight, again, now);
   snd.cwr = snd.ecn;
-  recovery.timeout(snd.nxt, rtt.srtt, now);
+  recovery.timeout(snd.una, snd.nxt, rtt.srtt, now);
   snd.tlp.forget();
   snd.lossAt = NEVER;
   rtt.expired();
@@ -65,9 +65,20 @@ export function timeout(snd: Sender, now: Millis): void {
   snd.counters.timeouts++;
 }
 
+/** What was answered as loss was none (RFC 4015 section 3): the window is as it was, and reordering is known. */
+export function undo(snd: Sender, now: Millis): void {
+  const { recovery } = snd;
+  if (recovery.mode === FAST) recovery.rack.reorders = true;
+  recovery.undo(snd.una);
+  snd.congestion.undo(now);
+  snd.cwr = false;
+  snd.counters.undone++;
+}
+
 /** A sign of congestion: the window is reduced, and with ECN the next new segment says so (RFC 3168 section 6.1.2). */
 export function reduce(snd: Sender, now: Millis): void {
   snd.congestion.loss(snd.flight, now);
+  snd.recovery.confirm();
   snd.cwr = snd.ecn;
   snd.reacting = true;
   snd.reactedTo = snd.nxt;

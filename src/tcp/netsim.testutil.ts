@@ -251,6 +251,11 @@ export class End implements TcpOwner {
     }
   }
 
+  /** The channel stands still until then; what is sent meanwhile waits. */
+  stall(until: number): void {
+    this.busyUntil = Math.max(this.busyUntil, until);
+  }
+
   /** A packet lands in a block with others, as a batch does. */
   arrive(packet: Uint8Array, ecn: number): void {
     if (this.end !== undefined) return;

@@ -24,6 +24,12 @@ export class Rack implements Arrivals {
   rtt: Millis = 0;
   /** Round trip of the segment in hand that left last and only once; negative when there is none. */
   sample: Millis = -1;
+  /**
+   * The segment in hand tells that a first transmission arrived: of the first segment, which was sent again since (by its
+   * timestamp, RFC 3522), or of what had left by departure `suspect` (RFC 5682 section 3 with SACK).
+   */
+  original = false;
+  suspect = 0;
   /** The highest sequence number that arrived, and whether a lower one ever came later (RACK.reordering_seen). */
   private highest = 0 as Seq;
   reorders = false;
@@ -37,6 +43,7 @@ export class Rack implements Arrivals {
   private roundEnd = 0 as Seq;
   private now: Millis = 0;
   private echoed: Millis = NEVER;
+  private first = false;
 
   start(una: Seq, now: Millis): void {
     this.highest = una;
@@ -55,10 +62,18 @@ export class Rack implements Arrivals {
     this.now = now;
     this.echoed = echoAge < 0 ? NEVER : Math.floor(now) - echoAge;
     this.sample = -1;
+    this.original = false;
+    this.first = true;
     if (now - this.leastSince < SPAN) return;
     this.leastBefore = this.least;
     this.least = NEVER;
     this.leastSince = now;
+  }
+
+  /** What follows arrived by SACK, which echoes the timestamp of another segment. */
+  selective(): void {
+    this.echoed = NEVER;
+    this.first = false;
   }
 
   /** Steps 1 to 3 for one run of bytes. */
@@ -67,8 +82,13 @@ export class Rack implements Arrivals {
     const rtt = this.now - sentAt;
     if (run.again) {
       // It may be the first transmission that arrived.
-      if (rtt < this.minRtt || Math.floor(sentAt) > this.echoed) return;
+      const old = Math.floor(sentAt) > this.echoed;
+      if (old && this.first && !run.often) this.original = true;
+      this.first = false;
+      if (old || rtt < this.minRtt) return;
     } else {
+      if (order <= this.suspect) this.original = true;
+      this.first = false;
       this.sample = rtt;
       if (rtt < this.least) this.least = rtt;
       if (seqLt(end, this.highest)) this.reorders = true;

@@ -26,6 +26,10 @@ export class Recovery {
   /** Duplicate acknowledgments since SND.UNA moved, and the bytes they stand for without SACK. */
   duplicates = 0;
   private duplicateBytes = 0;
+  /** What led to this recovery, or the last, may turn out to have been no loss; see `undo`. */
+  private undoable = false;
+  private undoFrom = 0 as Seq;
+  private undoLeft = 0;
   /** The next retransmission leaves whatever the congestion window says (RFC 6675 section 5, step 4.3). */
   urgent = false;
 
@@ -86,7 +90,8 @@ export class Recovery {
     return this.duplicates >= DUP_THRESHOLD && seqGt(una, this.recover);
   }
 
-  enter(nxt: Seq): void {
+  enter(una: Seq, nxt: Seq): void {
+    this.suspect(una);
     this.mode = FAST;
     this.recover = nxt;
     this.urgent = true;
@@ -113,8 +118,12 @@ export class Recovery {
   }
 
   /** RFC 6298 section 5.4 to 5.6. `srtt`: as in `rack.window`. */
-  timeout(nxt: Seq, srtt: Millis, now: Millis): void {
+  timeout(una: Seq, nxt: Seq, srtt: Millis, now: Millis): void {
     const { sent, rack } = this;
+    if (this.mode !== LOSS) this.suspect(una);
+    // RFC 5682 section 3. During recovery the timer waits for what was lost before; and without SACK an acknowledgment of
+    // what follows says nothing, for the peer may have held it all along.
+    rack.suspect = this.sack && (this.mode === OPEN || rack.suspect > 0) ? sent.order : 0;
     // What the peer reported it may have thrown away: then its first byte would be acknowledged (RFC 2018 section 8).
     if (sent.head?.state === HELD) sent.renege();
     if (this.sack) rack.timeout(sent, this.mss, rack.window(sent, this.mss, true, srtt), now);
@@ -126,11 +135,47 @@ export class Recovery {
     this.urgent = true;
   }
 
+  /** `bytes` were sent again. */
+  resent(bytes: number): void {
+    if (this.undoable) this.undoLeft += bytes;
+  }
+
+  /** D-SACK: `bytes` from `start` on came twice. True when that was all that was sent again: nothing had been lost. */
+  needless(start: Seq, bytes: number): boolean {
+    if (!this.undoable || this.undoLeft === 0 || seqLt(start, this.undoFrom)) return false;
+    this.undoLeft -= bytes;
+    return this.undoLeft <= 0;
+  }
+
+  /** May the reduction of the window be taken back? Not when there is another reason for it. */
+  get mayUndo(): boolean {
+    return this.undoable;
+  }
+
+  /** Nothing had been lost; what is still thought to be was late (RFC 4015). */
+  undo(una: Seq): void {
+    this.undoable = false;
+    this.sent.found();
+    if (this.mode !== OPEN) this.reset(una);
+  }
+
+  /** The window was reduced for another reason. */
+  confirm(): void {
+    this.undoable = false;
+  }
+
+  private suspect(una: Seq): void {
+    this.undoable = true;
+    this.undoFrom = una;
+    this.undoLeft = 0;
+  }
+
   private reset(una: Seq): void {
     this.mode = OPEN;
     this.duplicates = 0;
     this.duplicateBytes = 0;
     this.urgent = false;
+    this.rack.suspect = 0;
     // Not left behind by 2^31.
     if (seqLt(this.recover, una)) this.recover = ((una - 1) | 0) as Seq;
   }

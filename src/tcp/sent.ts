@@ -22,8 +22,9 @@ export class Run {
   sentAt: Millis;
   order: number;
   state: typeof OUT | typeof HELD | typeof LOST = OUT;
-  /** It left more than once. */
+  /** It left more than once; more than twice. */
   again = false;
+  often = false;
   previous: Run | undefined = undefined;
   next: Run | undefined = undefined;
 
@@ -53,7 +54,7 @@ export class SentQueue {
   lost = 0;
   runs = 0;
   /** Departures so far. */
-  private order = 0;
+  order = 0;
   /** A run that is not used: flows in step acknowledge one for each that they send. */
   private spare: Run | undefined;
   /** The lost run with the lowest sequence number. */
@@ -127,6 +128,13 @@ export class SentQueue {
     for (let run = this.head; run !== undefined; run = run.next) if (run.state === OUT) this.lose(run);
   }
 
+  /** Nothing is lost after all. */
+  found(): void {
+    for (let run = this.firstLost; run !== undefined; run = run.next) if (run.state === LOST) run.state = OUT;
+    this.lost = 0;
+    this.firstLost = undefined;
+  }
+
   /** The peer is no longer believed to hold anything (RFC 2018 section 8): all that is lost. */
   renege(): void {
     for (let run = this.head; run !== undefined; run = run.next)
@@ -144,9 +152,15 @@ export class SentQueue {
       part.state = OUT;
       if (part === this.firstLost) this.firstLost = nextLost(part.next);
     }
+    part.often = part.again;
     part.again = true;
     const { previous } = part;
-    if (previous?.state === OUT && previous.again && this.joins(previous, now)) {
+    if (
+      previous?.state === OUT &&
+      previous.again &&
+      previous.often === part.often &&
+      this.joins(previous, now)
+    ) {
       this.join(previous, part);
       return;
     }
@@ -183,6 +197,7 @@ export class SentQueue {
     spare.order = order;
     spare.state = OUT;
     spare.again = false;
+    spare.often = false;
     return spare;
   }
 
@@ -191,6 +206,7 @@ export class SentQueue {
     const rest = this.fresh(at, run.end, run.sentAt, run.order);
     rest.state = run.state;
     rest.again = run.again;
+    rest.often = run.often;
     run.end = at;
     this.insertAfter(run, rest);
     return rest;

@@ -1,9 +1,9 @@
 /** What happens when time runs out: handshake, retransmission, window probe, delayed ACK, TIME-WAIT, FIN-WAIT-2. */
-import type { Millis } from '../core/index.js';
+import { seqAdd, type Millis } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
 import { lossExpired, timeout } from './loss.js';
 import { PROBE_SLACK } from './tlp.js';
-import { ACK, SYN } from './types.js';
+import { ACK, SYN, type KeepAlive } from './types.js';
 
 /** Retransmissions of a SYN, and of a SYN-ACK. */
 export const SYN_TRIES = 6;
@@ -45,6 +45,31 @@ export function expire(c: TcpConnection, now: Millis): void {
     else retryData(c, now);
   }
   if (now >= c.ackAt) c.emitAck(now);
+  if (now >= c.keepAt) keepAlive(c, c.settings.keepAlive!, now);
+}
+
+/**
+ * Nothing was heard of the peer for long: an old byte's place makes it say where it stands (RFC 9293 section 3.8.4). What
+ * is out, or waits, has its own timer.
+ */
+function keepAlive(c: TcpConnection, settings: KeepAlive, now: Millis): void {
+  const { snd } = c;
+  if (c.heardAt >= c.keptAt) c.keepTries = 0;
+  const due = c.keepTries === 0 ? c.heardAt + settings.idle : c.keptAt + settings.interval;
+  if (now < due || snd.nxt !== snd.una || snd.unsent > 0) {
+    c.keepAt = now < due ? due : now + settings.idle;
+    return;
+  }
+  if (c.keepTries >= settings.probes) {
+    c.emitter.reset(c, snd.nxt, true);
+    c.end('timeout');
+    return;
+  }
+  c.keepTries++;
+  c.keptAt = now;
+  c.keepAt = now + settings.interval;
+  c.counters.keepAlives++;
+  c.emit(ACK, seqAdd(snd.nxt, -1), 0, 0, 0, 0, now);
 }
 
 function retryHandshake(c: TcpConnection, now: Millis): void {

@@ -3,6 +3,7 @@
  * know addresses, Ethernet, sockets or clocks. The stack hands it segments and `now`, it hands back segments to send.
  */
 import type { Block, BlockPool, Budget, Memory, Millis, Seq } from '../core/index.js';
+import type { ChallengeLimit } from './challenge.js';
 import type { TcpCounters } from './counters.js';
 
 /** TCP header flags (RFC 9293 section 3.1). */
@@ -105,6 +106,16 @@ export interface TcpConnectionLike {
   readonly state: TcpState;
 }
 
+/** RFC 9293 section 3.8.4. A peer that is gone without a word is noticed after `idle + probes * interval` ms. */
+export interface KeepAlive {
+  /** Silence before the first probe, ms. The RFC asks for two hours at least by default. */
+  readonly idle: Millis;
+  /** Between probes, ms. */
+  readonly interval: Millis;
+  /** Unanswered probes before the connection is given up. */
+  readonly probes: number;
+}
+
 export interface TcpSettings {
   readonly memory: Memory;
   readonly pool: BlockPool;
@@ -128,6 +139,10 @@ export interface TcpSettings {
   readonly budget?: Budget;
   /** Counted into; a connection without gets its own. */
   readonly counters?: TcpCounters;
+  /** Challenge ACKs of all connections that share it are limited together (RFC 5961 section 7). */
+  readonly challenges?: ChallengeLimit;
+  /** Off when absent (RFC 1122 section 4.2.3.6). */
+  readonly keepAlive?: KeepAlive;
   /** RFC 3168: taken when the peer asks (the default), asked for, or neither. */
   readonly ecn?: 'accept' | 'ask' | 'off';
   /** Default `cubic`. */
