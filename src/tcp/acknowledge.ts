@@ -67,8 +67,7 @@ function acknowledge(
   if (rack.original && recovering !== OPEN && recovery.mayUndo) undo(snd, now);
   if (twice !== undefined) {
     rack.duplicated(ack, snd.nxt);
-    const from = options.sack[0]! as Seq;
-    if (recovery.needless(from, seqDiff(twice, from))) undo(snd, now);
+    if (recovery.needless(options.sack[0]! as Seq, twice)) undo(snd, now);
   }
   if (snd.tlp.acknowledged(ack, twice, bytes === 0 && !blocks)) {
     reduce(snd, now);

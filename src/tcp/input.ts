@@ -155,7 +155,8 @@ function inputSynSent(c: TcpConnection, segment: SegmentIn, now: Millis): void {
 function checkSequence(c: TcpConnection, segment: SegmentIn, now: Millis): boolean {
   const { rcv, options } = c;
   const reset = (segment.flags & RST) !== 0;
-  if (c.state === 'SYN-RECEIVED' && (segment.flags & SYN) !== 0 && segment.seq === rcv.irs && !reset) {
+  const again = (segment.flags & SYN) !== 0 && segment.seq === rcv.irs && !reset;
+  if (c.state === 'SYN-RECEIVED' && again && (c.active || (segment.flags & ACK) === 0)) {
     if ((segment.flags & ACK) === 0) {
       // The peer has not got our SYN-ACK.
       repeatedSyn(c, segment);

@@ -183,6 +183,7 @@ describe('properties', () => {
   const scene = fc.record({
     seed: fc.nat(),
     tick: fc.constantFrom(0, 1),
+    simultaneous: fc.boolean(),
     client: side,
     server: side,
     channel,

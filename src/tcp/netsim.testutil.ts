@@ -317,6 +317,8 @@ export interface SimSettings {
   readonly down?: Partial<ChannelSettings>;
   /** What the ends' clock counts in, ms: 1 as the stack's, 0 for an exact one. Default 1. */
   readonly tick?: number;
+  /** Both ends open at once. Default false. */
+  readonly simultaneous?: boolean;
   /** Super-segments are cut up on the way, as a link without offloads does. Default true. */
   readonly splitGso?: boolean;
   readonly pool?: BlockPool;
@@ -334,9 +336,11 @@ export class NetSim {
   dropFilter: ((from: End, packet: Uint8Array) => boolean) | undefined;
   private readonly events = new EventQueue();
   private readonly tick: number;
+  private readonly simultaneous: boolean;
 
   constructor(settings: SimSettings = {}) {
     this.tick = settings.tick ?? 1;
+    this.simultaneous = settings.simultaneous ?? false;
     this.pool = settings.pool ?? new BlockPool(plainMemory);
     this.random = seeded(settings.seed ?? 1);
     this.splitGso = settings.splitGso ?? true;
@@ -359,6 +363,7 @@ export class NetSim {
   /** Runs until both ends are closed, nothing is left to do, or `until` (ms). Returns the time. */
   run(until = 3_600_000): number {
     this.client.connection.connect(this.time);
+    if (this.simultaneous) this.server.connection.connect(this.time);
     return this.continue(until);
   }
 

@@ -4,7 +4,7 @@
  * (RFC 6582), and each duplicate stands for one segment that left the network, which is the window inflation of that
  * RFC told from the other side. After a timeout RFC 6298 and RFC 8985 section 6.3 hold.
  */
-import { seqDiff, seqGe, seqGt, seqLe, seqLt, type Millis, type Seq } from '../core/index.js';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, type Millis, type Seq } from '../core/index.js';
 import { DUP_THRESHOLD, Rack } from './rack.js';
 import { HELD, SentQueue } from './sent.js';
 import type { OptionsIn } from './wire/options.js';
@@ -29,6 +29,7 @@ export class Recovery {
   /** What led to this recovery, or the last, may turn out to have been no loss; see `undo`. */
   private undoable = false;
   private undoFrom = 0 as Seq;
+  private undoTo = 0 as Seq;
   private undoLeft = 0;
   /** The next retransmission leaves whatever the congestion window says (RFC 6675 section 5, step 4.3). */
   urgent = false;
@@ -135,15 +136,18 @@ export class Recovery {
     this.urgent = true;
   }
 
-  /** `bytes` were sent again. */
-  resent(bytes: number): void {
-    if (this.undoable) this.undoLeft += bytes;
+  /** `bytes` were sent again, up to `end`. */
+  resent(end: Seq, bytes: number): void {
+    if (!this.undoable) return;
+    this.undoLeft += bytes;
+    this.undoTo = seqMax(this.undoTo, end);
   }
 
-  /** D-SACK: `bytes` from `start` on came twice. True when that was all that was sent again: nothing had been lost. */
-  needless(start: Seq, bytes: number): boolean {
-    if (!this.undoable || this.undoLeft === 0 || seqLt(start, this.undoFrom)) return false;
-    this.undoLeft -= bytes;
+  /** D-SACK: `start` to `end` came twice. True when that was all that was sent again: nothing had been lost. */
+  needless(start: Seq, end: Seq): boolean {
+    if (!this.undoable || this.undoLeft === 0) return false;
+    if (seqLt(start, this.undoFrom) || seqGt(end, this.undoTo)) return false;
+    this.undoLeft -= seqDiff(end, start);
     return this.undoLeft <= 0;
   }
 
@@ -167,6 +171,7 @@ export class Recovery {
   private suspect(una: Seq): void {
     this.undoable = true;
     this.undoFrom = una;
+    this.undoTo = una;
     this.undoLeft = 0;
   }
 

@@ -251,7 +251,7 @@ export class Sender {
     }
     const covered = n + (flags & FIN);
     this.recovery.sent.resend(run, at, covered, now);
-    this.recovery.resent(covered);
+    this.recovery.resent(((at + covered) | 0) as Seq, covered);
     this.retransmits++;
     this.counters.retransmits++;
     this.persisting = false;

@@ -94,6 +94,7 @@ export class Cubic extends Window {
 
   /** W_cubic(t) of section 4.2, bytes. */
   private at(t: number): number {
-    return C * (t - this.k) ** 3 * this.mss + this.most;
+    const s = t - this.k;
+    return C * s * s * s * this.mss + this.most;
   }
 }
