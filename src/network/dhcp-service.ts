@@ -27,6 +27,9 @@ export class DhcpService {
   private readonly scheduler: Scheduler;
   /** Whose message is being answered. */
   private client: Guest | undefined;
+  /** Leased addresses by guest, and how many changes of leases there had been when it was looked for. */
+  private readonly known = new WeakMap<Guest, { readonly ip: Ipv4 | undefined; readonly changes: number }>();
+  private changes = 0;
   private readonly timer = new Timer((now) => {
     this.server.poll(now);
     this.arm();
@@ -89,8 +92,18 @@ export class DhcpService {
     }));
   }
 
+  /** The address leased to a guest. Asked for every connection of a published port: what was found is remembered. */
   addressOf(guest: Guest): Ipv4 | undefined {
-    return this.server.leases().find((lease) => lease.guest === guest.key)?.ip;
+    const known = this.known.get(guest);
+    if (known?.ip === undefined ? known?.changes === this.changes : this.holds(guest, known.ip))
+      return known?.ip;
+    const ip = this.server.leases().find((lease) => lease.guest === guest.key)?.ip;
+    this.known.set(guest, { ip, changes: this.changes });
+    return ip;
+  }
+
+  private holds(guest: Guest, ip: Ipv4): boolean {
+    return this.server.leaseAt(ip)?.guest === guest.key;
   }
 
   stop(): void {
@@ -112,6 +125,7 @@ export class DhcpService {
 
   /** A leased address is its guest's alone. */
   private note({ kind, lease }: DhcpEvent): void {
+    this.changes++;
     const { client } = this;
     const { guard } = this.stack;
     if (kind !== 'bound' && kind !== 'renewed') guard.unclaim(lease.ip);

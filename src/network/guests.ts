@@ -43,11 +43,13 @@ export class Guests {
   }
 
   byName(name: string): Guest | undefined {
-    return this.all().find((guest) => guest.name === name);
+    for (const guest of this.list) if (guest.name === name) return guest;
+    return undefined;
   }
 
   byKey(key: string): Guest | undefined {
-    return this.all().find((guest) => guest.key === key);
+    for (const guest of this.list) if (guest.key === key) return guest;
+    return undefined;
   }
 
   /** The name that was asked for, or the first free `guestN`. Throws ERR_NETPROXY_STATE when it is taken. */
@@ -163,8 +165,12 @@ export class Guests {
   }
 
   private firstWithAddress(): Guest | undefined {
-    const all = this.all();
-    return all.find((guest) => guest.address !== undefined) ?? all[0];
+    let first: Guest | undefined;
+    for (const guest of this.list) {
+      if (guest.address !== undefined) return guest;
+      first ??= guest;
+    }
+    return first;
   }
 
   private byHostname(name: string): Guest | undefined {

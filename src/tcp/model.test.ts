@@ -135,7 +135,7 @@ describe('two peers that follow the table', () => {
     const queue = [start];
     const finished: string[] = [];
     for (let world = queue.shift(); world !== undefined; world = queue.shift()) {
-      const next = [0, 1].flatMap((i) => [...steps(world!, i)]);
+      const next = [0, 1].flatMap((i) => [...steps(world, i)]);
       if (world.every((p) => p.state === 'CLOSED' && p.closed)) finished.push(key(world));
       else expect(next.length, key(world)).toBeGreaterThan(0);
       for (const w of next) {
