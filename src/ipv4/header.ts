@@ -101,7 +101,10 @@ export function parseIpv4Packet(bytes: Uint8Array): Ipv4Packet | Ipv4Fault {
   };
 }
 
-/** Writes a 20-byte header with its checksum. `total`: header and payload, bytes; `fragment`: flags and offset field. */
+/**
+ * Writes a 20-byte header with its checksum. `total`: header and payload, bytes; `fragment`: flags and offset field. The
+ * addresses may be given as int32: above 2^31 some engines put a number on the heap for each call.
+ */
 export function writeIpv4Header(
   view: DataView,
   at: number,
@@ -111,8 +114,8 @@ export function writeIpv4Header(
   ttl: number,
   protocol: number,
   tos: number,
-  source: Ipv4,
-  destination: Ipv4,
+  source: number,
+  destination: number,
 ): void {
   view.setUint16(at, 0x4500 | tos);
   view.setUint16(at + IP_TOTAL_LENGTH, total);
@@ -120,8 +123,8 @@ export function writeIpv4Header(
   view.setUint16(at + IP_FRAGMENT, fragment);
   view.setUint16(at + IP_TTL, (ttl << 8) | protocol);
   view.setUint16(at + IP_CHECKSUM, 0);
-  view.setUint32(at + IP_SOURCE, source);
-  view.setUint32(at + IP_DESTINATION, destination);
+  view.setInt32(at + IP_SOURCE, source);
+  view.setInt32(at + IP_DESTINATION, destination);
   view.setUint16(at + IP_CHECKSUM, ~headerSum(view, at) & 0xffff);
 }
 

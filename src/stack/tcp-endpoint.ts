@@ -56,6 +56,9 @@ export class TcpEndpoint implements TcpOwner, Deadline {
   private events = 0;
   /** Sequence number of the guest's SYN, for ICMP errors about it. */
   firstSequence: Seq = 0 as Seq;
+  /** Both addresses as int32, for each header. */
+  private readonly source: number;
+  private readonly destination: number;
   private ipId = 0;
   private gone = false;
 
@@ -71,6 +74,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
     this.port = port;
     this.neighbour = neighbour;
     this.localIp = localIp;
+    this.source = localIp | 0;
+    this.destination = neighbour.ip | 0;
     this.localPort = localPort;
     this.remotePort = remotePort;
   }
@@ -196,8 +201,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
       DEFAULT_TTL,
       PROTOCOL_TCP,
       segment.ecn,
-      this.localIp,
-      this.neighbour.ip,
+      this.source,
+      this.destination,
     );
     const tcp = at + ETH_HEADER + IP_HEADER;
     view.setUint16(tcp, this.localPort);

@@ -9,9 +9,6 @@ import * as stack from '../stack/index.js';
 
 const modules = { core, stack, forwarder };
 
-/** Bytes per 1,000 frames. The V8 of Node 24 and 26 boxes numbers that the older ones keep in place: 24,000 were seen. */
-const BOUND = Number(process.versions.node.split('.')[0]) >= 24 ? 40_000 : 16_384;
-
 describe('steady state', () => {
   it.each([
     ['up, frames of the MTU', {}],
@@ -23,7 +20,7 @@ describe('steady state', () => {
     const flow = new SteadyFlow(modules, options);
     const bytes = heapPerThousand(flow, { warmup: 60_000, frames: 100_000 });
     // Without care it is 50,000 to 250,000; usual are some hundred.
-    expect(bytes).toBeLessThan(BOUND);
+    expect(bytes).toBeLessThan(16_384);
     // Both sides moved: it measured what it meant to.
     expect(flow.stream.taken + flow.stream.given).toBeGreaterThan(10_000_000);
   });
