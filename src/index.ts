@@ -17,6 +17,7 @@ export function createNetwork(config: NetworkConfig = {}, deps: NetworkDeps = {}
 
 export type * from './network/index.js';
 export { Guest, Network } from './network/index.js';
+export { formatTcpInfo, type TcpInfo, type TcpRecovery } from './tcp/index.js';
 export {
   NetproxyError,
   type NetproxyErrorCode,

@@ -27,6 +27,7 @@ import type {
   ExplainQuery,
   Explanation,
   FlowInfo,
+  FlowsOptions,
   GuestService,
   LeaseView,
   NetworkConfig,
@@ -331,8 +332,8 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     return this.parts.dhcp.leases((key) => this.parts.roster.byKey(key)?.name);
   }
 
-  flows(): FlowInfo[] {
-    return flowInfos(this.parts.outbound, this.parts.publisher, this.parts.nat, this.stack);
+  flows(options: FlowsOptions = {}): FlowInfo[] {
+    return flowInfos(this.parts.outbound, this.parts.publisher, this.parts.nat, this.stack, options);
   }
 
   ports(): PortInfo[] {

@@ -5,6 +5,7 @@ import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream } from '../dns/index.js';
 import type { PublishSpec } from '../forwarder/index.js';
 import type { Decision } from '../policy/index.js';
+import type { TcpInfo } from '../tcp/index.js';
 import type { Guest } from './guest.js';
 
 /** One virtual network. Every field has a default. */
@@ -122,6 +123,14 @@ export interface FlowInfo {
   readonly bytesToGuest: number;
   /** ms since it began. */
   readonly age: number;
+  /** The connection with the guest in numbers, when `flows` was asked for it. */
+  readonly tcp?: TcpInfo | undefined;
+}
+
+/** What `flows` tells besides. */
+export interface FlowsOptions {
+  /** Also `tcp` of each TCP flow. Default false: it is many numbers. */
+  readonly tcp?: boolean | undefined;
 }
 
 export interface PortInfo {

@@ -10,13 +10,14 @@ import {
 import type { Stack } from '../stack/index.js';
 import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
-import type { FlowInfo, PortInfo } from './types.js';
+import type { FlowInfo, FlowsOptions, PortInfo } from './types.js';
 
 export function flowInfos(
   outbound: OutboundTcp,
   publisher: Publisher,
   nat: UdpNat,
   stack: Stack,
+  options: FlowsOptions = {},
 ): FlowInfo[] {
   const now = stack.now();
   const nameOf = (port: number): string => (stack.port(port)?.user as Guest | undefined)?.name ?? '';
@@ -30,6 +31,7 @@ export function flowInfos(
     bytesToHost: flow.bytesToHost,
     bytesToGuest: flow.bytesToGuest,
     age: now - flow.startedAt,
+    ...(options.tcp === true && { tcp: flow.endpoint.connection.info() }),
   });
   const flows = [...outbound.flows()].map(tcp);
   for (const port of publisher.ports()) flows.push(...[...port.flows()].map(tcp));

@@ -153,7 +153,7 @@ describe('the sender reacts (section 6.1.2)', () => {
     const s = marked().writes(10_000).skips();
     const dup = { seq: 1, ack: 1, ece: true };
     s.receives({ seq: 1, ack: 1 }, { seq: 1, ack: 1 }, { seq: 1, ack: 1 });
-    expect(s.connection.info().recovering).toBe(true);
+    expect(s.connection.info().recovery).toBe('fast');
     const { cwnd } = s.connection.info();
     s.receives(dup);
     expect(s.connection.info().cwnd).toBe(cwnd);

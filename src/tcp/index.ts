@@ -3,7 +3,7 @@ export * from './types.js';
 export { TcpConnection } from './connection.js';
 export { ChallengeLimit } from './challenge.js';
 export { createTcpCounters, type TcpCounters } from './counters.js';
-export type { TcpInfo } from './info.js';
+export { formatTcpInfo, type TcpInfo, type TcpRecovery } from './info.js';
 export { respondToUnknown, type ResetAnswer } from './input.js';
 export { formatStateTable, nextState, TCP_EVENTS, TCP_STATES, type TcpEvent } from './state.js';
 export {

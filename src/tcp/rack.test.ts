@@ -52,7 +52,7 @@ describe('RACK (RFC 8985 section 6)', () => {
       .sendsNothing()
       .at(130)
       .sends([again(0)]);
-    expect(s.connection.info()).toMatchObject({ recovering: true });
+    expect(s.connection.info()).toMatchObject({ recovery: 'fast' });
     expect(s.counters).toMatchObject({ timeouts: 0, tailProbes: 0, fastRetransmits: 1 });
   });
 
@@ -85,9 +85,9 @@ describe('RACK (RFC 8985 section 6)', () => {
     s.at(160)
       .receives(ack(4, [5, 10]))
       .sendsNothing();
-    expect(s.connection.info().recovering).toBe(true);
+    expect(s.connection.info().recovery).toBe('fast');
     s.receives(ack(10));
-    expect(s.connection.info().recovering).toBe(false);
+    expect(s.connection.info().recovery).toBe('none');
   });
 
   it('an acknowledgment of a retransmission sooner than any round trip is of the first transmission', () => {

@@ -26,7 +26,7 @@ describe('without SACK (RFC 5681, 6582)', () => {
       .receives(dup)
       .sends([again(0)]);
     expect(s.connection.info().ssthresh).toBe(10_000);
-    expect(s.connection.info().recovering).toBe(true);
+    expect(s.connection.info().recovery).toBe('fast');
   });
 
   it('limited transmit: the first two duplicates send new data (RFC 3042)', () => {
@@ -49,7 +49,7 @@ describe('without SACK (RFC 5681, 6582)', () => {
       .sends([again(0)]);
     s.receives({ seq: 1, ack: at(5) }).sends([again(5)]);
     s.receives({ seq: 1, ack: at(20) }).sendsNothing();
-    expect(s.connection.info()).toMatchObject({ recovering: false, cwnd: 10_000, flight: 0 });
+    expect(s.connection.info()).toMatchObject({ recovery: 'none', cwnd: 10_000, flight: 0 });
   });
 
   it('each further duplicate lets half a window through', () => {
@@ -89,7 +89,7 @@ describe('with SACK (RFC 2018): what the peer holds is not sent again', () => {
     // Holes: 0-1, 5-7, 10-11.
     expect(s.sent().map((x) => x.seq)).toEqual([0, 1, 5, 6, 7, 10, 11].map(at));
     s.receives({ seq: 1, ack: at(20) });
-    expect(s.connection.info()).toMatchObject({ recovering: false, flight: 0 });
+    expect(s.connection.info()).toMatchObject({ recovery: 'none', flight: 0 });
   });
 
   it('D-SACK and nonsense below SND.UNA or beyond SND.NXT are no news', () => {

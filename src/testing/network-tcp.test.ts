@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { formatTcpInfo } from '../tcp/index.js';
 import { FIN, type HostSocket, RST, SYN, type TestNetwork, testNetwork } from './index.js';
 import { codeOf, count, digestAll, payload, readAll } from './testing.testutil.js';
 
@@ -274,5 +275,19 @@ describe('library streams', () => {
     expect(await lab.run(readAll(lab.network.dial('guest1', 22)))).toBe('SSH-2.0-test\r\n');
     expect(await codeOf(lab.run(readAll(lab.network.dial('guest1', 23))))).not.toBe('no error');
     expect(await codeOf(lab.run(readAll(lab.network.dial('nobody', 22))))).toBe('ERR_NETPROXY_DIAL');
+  });
+});
+
+describe('what is told of a flow', () => {
+  it('the connection with the guest in numbers, when asked for', async () => {
+    await using lab = await testNetwork();
+    const { client } = await connected(lab);
+    client.write(Buffer.alloc(5000));
+    await lab.clock.advance(1000);
+    const [flow] = lab.network.flows({ tcp: true });
+    expect(flow).toMatchObject({ state: 'ESTABLISHED', bytesToHost: 5000 });
+    expect(flow!.tcp).toMatchObject({ state: 'ESTABLISHED', bytesIn: 5000, congestion: 'cubic' });
+    expect(formatTcpInfo(flow!.tcp!)).toMatch(/^ESTABLISHED cubic .* bytes_received:5000/);
+    expect(lab.network.flows()[0]).not.toHaveProperty('tcp');
   });
 });
