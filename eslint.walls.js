@@ -28,6 +28,7 @@ export const TIERS = [
   ['index'],
   ['testing'],
   ['api'],
+  ['client'],
   ['cli'],
 ];
 
@@ -54,6 +55,7 @@ const IMPURE_MAY_NOT = {
   index: ['dgram', 'dns', ...THREADS],
   testing: [...SOCKETS, ...THREADS],
   api: ['dgram', 'dns', ...THREADS],
+  client: ['dgram', 'dns', ...THREADS],
   cli: ['dgram', 'dns', 'cluster', 'worker_threads'],
 };
 

@@ -13,9 +13,9 @@ export function printSchema(terminal: Terminal): number {
 /** Checks a file as `serve` would, opening nothing; throws ERR_NETPROXY_CONFIG. */
 export function checkFile(file: string, terminal: Terminal): number {
   const config = loadConfig(file);
-  const { links, services } = config;
+  const { links, services, servicesReadOnly } = config;
   // A file without links is good for `run` and `explain`, or beside flags.
-  if (links !== undefined || services !== undefined) checkServe(config);
+  if (links !== undefined || services !== undefined || servicesReadOnly !== undefined) checkServe(config);
   resolveAddresses(networkConfig(config), () => []);
   terminal.out(`${file}: ok\n`);
   return EXIT.ok;

@@ -3,7 +3,7 @@ import pc from 'picocolors';
 import { EXIT } from './exit.js';
 import { type Check, examine } from './doctor-checks.js';
 import type { Terminal } from './terminal.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from '../api/index.js';
 
 export function doctor(options: { readonly json?: boolean | undefined }, terminal: Terminal): number {
   const checks = examine();

@@ -30,6 +30,7 @@ const CODES: Readonly<Record<NetproxyErrorCode, number>> = {
   ERR_NETPROXY_PROTOCOL: EXIT.failure,
   ERR_NETPROXY_DIAL: EXIT.failure,
   ERR_NETPROXY_STATE: EXIT.failure,
+  ERR_NETPROXY_API: EXIT.failure,
 };
 
 /** The exit code of an error. */

@@ -45,6 +45,8 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--tap-fd', '5', { links: [{ kind: 'tap-fd', fd: 5 }] }],
   ['--stdio', undefined, { links: [{ kind: 'stdio' }] }],
   ['--services', 'unix:/run/s', { services: 'unix:/run/s' }],
+  ['--services-read-only', 'default', { servicesReadOnly: 'default' }],
+  ['--token-file', '/run/t', { tokenFile: '/run/t' }],
   ['--subnet', '10.0.0.0/24', { subnet: '10.0.0.0/24' }],
   ['--gateway-ip', '10.0.0.1', { gatewayIp: '10.0.0.1' }],
   ['--guest-ip', '10.0.0.2', { guestIp: '10.0.0.2' }],
@@ -76,7 +78,12 @@ const ELSEWHERE = [
   '--guest',
   '--protocol',
 ];
-const DEMO = ['--netns', '--vm', '--scripted', '--size', '--kernel', '--initrd', '--json'];
+/** Commands whose flags have tests of their own. */
+const REMOTE = ['--api', '--token-file', '--json'];
+const OWN: Readonly<Record<string, readonly string[]>> = {
+  demo: ['--netns', '--vm', '--scripted', '--size', '--kernel', '--initrd', '--json'],
+  flows: [...REMOTE, '--tcp', '--kill', '--guest', '--protocol', '--state', '--peer'],
+};
 
 describe('flags', () => {
   it.each(FLAGS)('%s %s', (flag, value, config) => {
@@ -87,7 +94,8 @@ describe('flags', () => {
     const program = createProgram(new FakeTerminal(), () => undefined);
     const tested = new Set([...FLAGS.map(([flag]) => flag), ...ELSEWHERE]);
     for (const command of program.commands) {
-      const known = command.name() === 'demo' ? new Set(DEMO) : tested;
+      const own = OWN[command.name()];
+      const known = own === undefined ? tested : new Set(own);
       expect(command.options.map((option) => option.long).filter((long) => !known.has(long ?? ''))).toEqual(
         [],
       );
@@ -138,7 +146,7 @@ describe('flags', () => {
     [['--publish', '80'], '--publish: bad port to publish "80"'],
     [['--qemu', 'nowhere'], '--qemu: qemu: "nowhere" is no address'],
     [['--vsock', 'unix:/x'], '--vsock: vsock: "unix:/x" is no address'],
-    [['--services', 'tcp:127.0.0.1:1'], '--services: the control API listens on a unix socket'],
+    [['--services', 'fd:3'], '--services: the control API cannot be at "fd:3"; allowed'],
     [
       ['--tap', 'a-name-that-is-too-long'],
       '--tap: "a-name-that-is-too-long" is not allowed; allowed: an interface name',

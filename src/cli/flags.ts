@@ -76,9 +76,20 @@ export function linkFlags(command: Command, to: Collected): void {
   add(
     command,
     '--services <address>',
-    'control API on a unix socket of its own: unix:/PATH',
+    'control API: unix:/PATH, tcp:HOST:PORT with --token-file, or default (where clients look)',
     (text, flag) => {
       to.config.services = to.check(flag, field.controlAddress, text);
+    },
+  );
+  add(command, '--services-read-only <address>', 'the same for looking only', (text, flag) => {
+    to.config.servicesReadOnly = to.check(flag, field.controlAddress, text);
+  });
+  add(
+    command,
+    '--token-file <file>',
+    'token that the control API wants over TCP and on --listen sockets; made when it is missing',
+    (text, flag) => {
+      to.config.tokenFile = to.check(flag, field.path, text);
     },
   );
 }

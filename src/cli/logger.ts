@@ -1,13 +1,21 @@
 /** The logger of a command: on standard error, as the configuration says. */
 import type { Config } from '../config/index.js';
 import type { Logger } from '../core/index.js';
-import { createLogger, withFields } from '../observe/index.js';
+import { type LogThreshold, createLogger, withFields } from '../observe/index.js';
 import type { Terminal } from './terminal.js';
 
-/** `level` holds where the configuration names none. */
-export function commandLogger(config: Config, terminal: Terminal, level: 'info' | 'warn'): Logger {
+/** The level of a command's logs: as configured, else `otherwise`. It may be changed while they are written. */
+export function commandLevel(config: Config, otherwise: 'info' | 'warn'): { level: LogThreshold } {
+  return { level: config.log?.level ?? otherwise };
+}
+
+export function commandLogger(
+  config: Config,
+  terminal: Terminal,
+  level: { readonly level: LogThreshold },
+): Logger {
   const logger = createLogger({
-    level: config.log?.level ?? level,
+    level,
     format: config.log?.format ?? 'text',
     color: terminal.color.err,
     write: (line) => {

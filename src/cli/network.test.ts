@@ -1,6 +1,5 @@
-/** The parts of serve that look at a network: the control API, events, readiness, the middleware. */
+/** The parts of serve that look at a network: events, readiness, the middleware. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,7 +8,6 @@ import { nodeScheduler } from '../host/index.js';
 import { createNetwork } from '../index.js';
 import { ScriptedGuest, memoryLink } from '../testing/index.js';
 import { FakeTerminal } from './cli.testutil.js';
-import { createControl } from './control.js';
 import { printEvents } from './events.js';
 import { installMiddleware } from './middleware.js';
 import { readiness } from './ready.js';
@@ -25,53 +23,6 @@ afterAll(() => {
 
 const network = () => createNetwork({ subnet: '10.9.0.0/24' }, { native: false });
 
-function ask(socketPath: string, url: string, method = 'GET'): Promise<{ status: number; body: unknown }> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, path: url, method, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-      response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
-      });
-    });
-    sent.once('error', reject).end();
-  });
-}
-
-describe('control API', () => {
-  it('answers version and health, and nothing else', async () => {
-    await using net = network();
-    await net.start();
-    const control = createControl(net);
-    const socket = path.join(dir, 'api');
-    expect(await control.listen(`unix:${socket}`)).toBe(`unix:${socket}`);
-    expect(await ask(socket, '/v1/version')).toMatchObject({
-      status: 200,
-      body: { name: 'netproxy', native: false },
-    });
-    expect(await ask(socket, '/v1/health?x=1')).toEqual({
-      status: 200,
-      body: { status: 'ok', guests: 0, leases: 0, flows: 0 },
-    });
-    expect(await ask(socket, '/v1')).toMatchObject({ status: 404 });
-    expect(await ask(socket, '/connect', 'POST')).toMatchObject({ status: 404 });
-    expect(await ask(socket, '/v1/health', 'DELETE')).toMatchObject({ status: 405 });
-    control.close();
-    await expect(ask(socket, '/v1/health')).rejects.toThrow(/ENOENT/);
-  });
-
-  it('stands beside POST /connect on the listener of the network', async () => {
-    await using net = network();
-    const control = createControl(net);
-    net.control = control.serve;
-    await net.start();
-    const socket = path.join(dir, 'connect');
-    await net.listenLinks('connect', `unix:${socket}`);
-    expect(await ask(socket, '/v1/health')).toMatchObject({ status: 200 });
-    control.close();
-  });
-});
-
 describe('events and readiness', () => {
   it('tell what happens as JSON lines', async () => {
     const net = network();
@@ -82,7 +33,7 @@ describe('events and readiness', () => {
     net.attach(link.network, { name: 'one' });
     const guest = new ScriptedGuest(link.guest, { name: 'one' });
     await guest.dhcp();
-    expect(readiness(net, [], undefined)).toMatchObject({
+    expect(readiness(net, [], {})).toMatchObject({
       ready: true,
       addresses: { subnet: '10.9.0.0/24', gateway: '10.9.0.1' },
       guests: [{ name: 'one', link: { kind: 'memory' } }],

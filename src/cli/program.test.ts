@@ -39,7 +39,7 @@ describe('netproxy', () => {
   it.each([
     [
       ['bogus'],
-      'netproxy: there is no command "bogus".\nThe commands are serve, run, demo, doctor, explain, config.\n',
+      'netproxy: there is no command "bogus".\nThe commands are serve, run, demo, doctor, explain, flows, config.\n',
     ],
     [['--bogus'], "netproxy: unknown option '--bogus'.\n"],
     [['--qemi', 'x'], "netproxy: unknown option '--qemi'.\nDid you mean --qemu?\n"],
@@ -182,7 +182,9 @@ describe('explain', () => {
 describe('logs', () => {
   it('go to standard error, with the name of the network', () => {
     const terminal = new FakeTerminal();
-    const logger = commandLogger({ version: 1, name: 'lab', log: { format: 'json' } }, terminal, 'warn');
+    const logger = commandLogger({ version: 1, name: 'lab', log: { format: 'json' } }, terminal, {
+      level: 'warn',
+    });
     logger.info('not this');
     logger.warn('this');
     expect(JSON.parse(terminal.stderr)).toMatchObject({ level: 'warn', message: 'this', network: 'lab' });

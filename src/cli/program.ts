@@ -16,10 +16,11 @@ import {
   processFlags,
   publishFlags,
 } from './flags.js';
+import { type Done, remoteCommands } from './remote-commands.js';
 import { run } from './run.js';
 import { serve } from './serve.js';
 import type { Terminal } from './terminal.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from '../api/index.js';
 
 /** Runs one command line (without node and script); returns the exit code. Errors have been told. */
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -76,11 +77,10 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   demoCommand(program, terminal, done);
   doctorCommand(program, terminal, done);
   explainCommand(program, terminal, done);
+  remoteCommands(program, terminal, done);
   configCommand(program, terminal, done);
   return program;
 }
-
-type Done = (code: number) => void;
 
 function serveCommand(program: Command, terminal: Terminal, done: Done): void {
   const to = new Collected();

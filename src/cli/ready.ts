@@ -3,14 +3,16 @@ import { closeSync, writeSync } from 'node:fs';
 import type { Network } from '../index.js';
 import type { LinkListener } from '../link/index.js';
 import { usageError } from './exit.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from '../api/index.js';
+
+/** Where the control API listens. */
+export interface Doors {
+  readonly services?: string;
+  readonly servicesReadOnly?: string;
+}
 
 /** The line without its newline, as an object. Ports and addresses are the chosen ones. */
-export function readiness(
-  network: Network,
-  listeners: readonly LinkListener[],
-  services: string | undefined,
-) {
+export function readiness(network: Network, listeners: readonly LinkListener[], doors: Doors) {
   return {
     ready: true,
     version: packageVersion(),
@@ -22,7 +24,7 @@ export function readiness(
       .map(({ protocol, host, port, target, guestPort }) => ({ protocol, host, port, target, guestPort })),
     listeners: listeners.map(({ kind, address }) => ({ kind, address })),
     guests: network.guests().map(({ name, link }) => ({ name, link: { kind: link.kind, name: link.name } })),
-    ...(services === undefined ? {} : { services }),
+    ...doors,
   };
 }
 

@@ -10,7 +10,7 @@ import { type Network, createNetwork } from '../index.js';
 import { CHILD_SIGNALED, type Poller, errnoName } from '../native/index.js';
 import { EXIT, usageError } from './exit.js';
 import { type HostFacts, hostFacts } from './host-facts.js';
-import { commandLogger } from './logger.js';
+import { commandLevel, commandLogger } from './logger.js';
 import { installMiddleware } from './middleware.js';
 import { explainTrouble } from './namespace-trouble.js';
 import type { Terminal } from './terminal.js';
@@ -30,11 +30,20 @@ export interface RunOptions {
   readonly mapRoot: boolean;
 }
 
+const SERVE_KEYS = [
+  'links',
+  'services',
+  'servicesReadOnly',
+  'tokenFile',
+  'pidFile',
+  'readyFd',
+  'json',
+  'exitWithParent',
+] as const;
+
 /** The configuration with what `run` assumes; throws ERR_NETPROXY_CONFIG for keys that only `serve` has. */
 export function runConfig(config: Config): Config {
-  const foreign = (['links', 'services', 'pidFile', 'readyFd', 'json', 'exitWithParent'] as const).filter(
-    (key) => config[key] !== undefined,
-  );
+  const foreign = SERVE_KEYS.filter((key) => config[key] !== undefined);
   if (foreign.length > 0)
     throw usageError(
       `netproxy run has no use for ${foreign.join(', ')}`,
@@ -51,7 +60,7 @@ export async function run(
   terminal: Terminal,
 ): Promise<number> {
   const config = runConfig(given);
-  const logger = commandLogger(config, terminal, 'warn');
+  const logger = commandLogger(config, terminal, commandLevel(config, 'warn'));
   const network = createNetwork(networkConfig(config), { logger });
   try {
     const middleware = await installMiddleware(network, config, logger);

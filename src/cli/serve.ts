@@ -1,17 +1,18 @@
 /** `netproxy serve`: one network, its links and ports, until a signal. */
 import { statSync } from 'node:fs';
 import { NetproxyError } from '../core/index.js';
+import { type Api, createApi, readToken } from '../api/index.js';
+import { defaultApiAddress } from '../client/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
 import { type Network, createNetwork } from '../index.js';
 import { type LinkListener, type ListenKind, isListenKind } from '../link/index.js';
-import { createControl } from './control.js';
 import { printEvents } from './events.js';
 import { EXIT, formatError, usageError } from './exit.js';
 import { Lifecycle } from './lifecycle.js';
-import { commandLogger } from './logger.js';
+import { commandLevel, commandLogger } from './logger.js';
 import { installMiddleware } from './middleware.js';
 import { writePidFile } from './pid-file.js';
-import { readiness, tellReady } from './ready.js';
+import { type Doors, readiness, tellReady } from './ready.js';
 import type { Terminal } from './terminal.js';
 
 /** How long flows may take to end after a signal, and all of the end, ms. */
@@ -23,7 +24,8 @@ type Undo = () => void | Promise<void>;
 /** Runs until it is told to end; returns the exit code. Rejects when it cannot begin; then nothing is left behind. */
 export async function serve(config: Config, terminal: Terminal): Promise<number> {
   checkServe(config);
-  const logger = commandLogger(config, terminal, 'info');
+  const logLevel = commandLevel(config, 'info');
+  const logger = commandLogger(config, terminal, logLevel);
   const life = new Lifecycle();
   // In the order in which they are undone.
   const undo: Undo[] = [];
@@ -40,20 +42,22 @@ export async function serve(config: Config, terminal: Terminal): Promise<number>
       logger.info(`without the native addon: ${network.nativeMissing ?? 'unknown'}`);
     const middleware = await installMiddleware(network, config, logger);
     undo.push(() => middleware.close());
-    const control = createControl(network);
+    const token = config.tokenFile === undefined ? undefined : readToken(config.tokenFile, true);
+    const shutdown = (): void => life.end('the control API was told to');
+    const api = createApi(network, { logger, logLevel, shutdown }, token);
     undo.unshift(() => {
-      control.close();
+      api.close();
     });
-    network.control = control.serve;
+    network.control = (socket) => api.serve(socket);
     await network.start();
     const listeners = await openLinks(network, config);
-    const services = config.services === undefined ? undefined : await control.listen(config.services);
+    const doors = await openDoors(api, config, token);
     if (config.pidFile !== undefined) undo.push(writePidFile(config.pidFile));
     const { subnet, gateway, hostAlias } = network.addresses;
     for (const { kind, address } of listeners) logger.info(`${kind} guests attach at ${address}`);
-    if (services !== undefined) logger.info(`control API at ${services}`);
+    for (const door of Object.values(doors)) logger.info(`control API at ${door}`);
     logger.info(`ready: network ${subnet}, gateway ${gateway}, host alias ${hostAlias ?? 'off'}`);
-    if (config.readyFd !== undefined) tellReady(config.readyFd, readiness(network, listeners, services));
+    if (config.readyFd !== undefined) tellReady(config.readyFd, readiness(network, listeners, doors));
     // Without listeners nobody can come back: the last guest's end is ours. With only the control API the network stays.
     if (listeners.length === 0 && config.links !== undefined) endWithLastGuest(network, life);
     why = await life.ended;
@@ -97,7 +101,7 @@ async function unwind(undo: readonly Undo[]): Promise<void> {
 /** What the schema cannot see. */
 export function checkServe(config: Config): void {
   const links = config.links ?? [];
-  if (links.length === 0 && config.services === undefined) {
+  if (links.length === 0 && config.services === undefined && config.servicesReadOnly === undefined) {
     throw usageError(
       'no guest could attach: there is no link',
       'Give one, for example --qemu unix:/run/vm.sock; netproxy serve --help lists them.',
@@ -118,6 +122,23 @@ export function checkServe(config: Config): void {
 
 function isListener(link: LinkConfig): link is Extract<LinkConfig, { kind: ListenKind }> {
   return isListenKind(link.kind);
+}
+
+/** Opens the doors of the control API; returns their addresses. */
+async function openDoors(api: Api, config: Config, token: string | undefined): Promise<Doors> {
+  const open = async (where: string | undefined, rights: 'full' | 'read'): Promise<string | undefined> => {
+    if (where === undefined) return undefined;
+    const address = where === 'default' ? defaultApiAddress() : where;
+    if (address === undefined)
+      throw usageError(
+        'there is no default place for the control API',
+        'Set XDG_RUNTIME_DIR, or name a path.',
+      );
+    return api.listen(address, { rights, ...(address.startsWith('tcp:') ? { token } : {}) });
+  };
+  const services = await open(config.services, 'full');
+  const servicesReadOnly = await open(config.servicesReadOnly, 'read');
+  return { ...(services && { services }), ...(servicesReadOnly && { servicesReadOnly }) };
 }
 
 /** Opens every link; returns those that listen (or dial again and again). */

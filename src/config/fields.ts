@@ -5,7 +5,7 @@
 import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { parsePublish } from '../forwarder/index.js';
-import { type ListenKind, parseFaults, parseLinkSpec } from '../link/index.js';
+import { type ListenKind, parseDoor, parseFaults, parseLinkSpec } from '../link/index.js';
 import { parseRule } from '../policy/index.js';
 
 /** A whole number within limits, both included. */
@@ -113,18 +113,13 @@ export function linkAddress(kind: ListenKind): z.ZodString {
   return parsedBy(allowed, (text) => parseLinkSpec(text, kind));
 }
 
-/** Where the control API listens: over TCP it would need a token, so a unix socket it is. */
-export const controlAddress = parsedBy('a unix socket such as unix:/run/netproxy.sock', (text) => {
-  const { mode, address } = parseLinkSpec(text, 'connect');
-  if (mode === 'listen' && address.transport === 'unix') return address;
-  throw new NetproxyError(
-    'ERR_NETPROXY_CONFIG',
-    `the control API listens on a unix socket, not on "${text}"`,
-    {
-      remedy: 'unix:/PATH or /PATH',
-    },
-  );
-});
+/** Where a control API is. */
+export const apiAddress = parsedBy('an address such as unix:/run/netproxy.sock', parseDoor);
+
+/** Where the control API listens; `default` is where clients look. */
+export const controlAddress = parsedBy('default, or an address such as unix:/run/netproxy.sock', (text) =>
+  text === 'default' ? undefined : parseDoor(text),
+);
 
 /** Interface names: 1 to 15 bytes, no slash, no white space (dev_valid_name of Linux). */
 export const interfaceName = matching('an interface name of 1 to 15 characters', (text) => {

@@ -28,6 +28,8 @@ links:
   - { kind: fd, fd: 3, framing: qemu }
   - { kind: stdio }
 services: unix:/run/api.sock
+servicesReadOnly: tcp:127.0.0.1:7000
+tokenFile: /run/netproxy.token
 dhcp: { leaseSeconds: 3600, domain: lab.test, search: [lab.test, b.test], statics: [{ ip: 10.9.0.5, guest: web }] }
 dns: { hosts: { files.lab.test: 10.1.2.3 }, deadline: 2000, servers: [127.0.0.1#5353, "::1"] }
 policy: { default: deny, rules: ["allow tcp:10.0.0.0/8:80,8000-8100@build", "deny host"] }
@@ -110,7 +112,7 @@ describe('parseConfig', () => {
     ],
     ['policy: {rules: ["deny 10.0.0.300"]}', 'policy.rules[0]: bad policy rule "10.0.0.300"'],
     ['faults: loss=200%', 'faults: faults: "loss=200%" is not understood; allowed:'],
-    ['services: tcp:127.0.0.1:80', 'services: the control API listens on a unix socket'],
+    ['services: fd:3', 'services: the control API cannot be at "fd:3"; allowed'],
     [
       'dhcp: {statics: [{ip: 10.0.0.1}]}',
       'dhcp.statics[0]: {"ip":"10.0.0.1"} is not allowed; allowed: ip with either mac or guest',

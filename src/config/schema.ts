@@ -163,7 +163,13 @@ export const configSchema = section({
     .optional()
     .describe('Largest IP packet. Default 1,500; 65,520 for run'),
   links: list(linkSchema).optional().describe('How guests attach'),
-  services: field.controlAddress.optional().describe('Unix socket of the control API'),
+  services: field.controlAddress
+    .optional()
+    .describe('Control API with full rights: unix:/PATH, tcp:HOST:PORT (with tokenFile), default'),
+  servicesReadOnly: field.controlAddress.optional().describe('Control API for looking only, same addresses'),
+  tokenFile: field.path
+    .optional()
+    .describe('Bearer token of the control API over TCP and on connect listeners; made when it is missing'),
   dhcp: dhcpSchema.optional(),
   dns: dnsSchema.optional(),
   policy: policySchema.optional(),

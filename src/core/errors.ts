@@ -19,7 +19,8 @@ export type NetproxyErrorCode =
   | 'ERR_NETPROXY_STATE'
   | 'ERR_NETPROXY_NATIVE'
   | 'ERR_NETPROXY_NAMESPACE'
-  | 'ERR_NETPROXY_UNSUPPORTED';
+  | 'ERR_NETPROXY_UNSUPPORTED'
+  | 'ERR_NETPROXY_API';
 
 export class NetproxyError extends Error {
   override readonly name = 'NetproxyError';

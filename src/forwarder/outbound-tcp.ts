@@ -168,7 +168,7 @@ export class OutboundTcp implements FlowOwner {
       return;
     }
     const target = { host: formatIpv4(ip), port };
-    const flow = new TcpFlow(this, 'out', `${target.host}:${port}`, this.stack.now());
+    const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
     flow.endpoint = syn.hold(flow, this.options);
     if (flow.endpoint.ended) return;
     const dial: Dial = {

@@ -128,7 +128,7 @@ export class PublishedPort implements FlowOwner {
     const { stack } = forwarder;
     counters.connections++;
     const peer = stream.remote === undefined ? 'local' : `${stream.remote.host}:${stream.remote.port}`;
-    const flow = new TcpFlow(this, 'in', peer, stack.now());
+    const flow = new TcpFlow(this, stack.flowId(), 'in', peer, stack.now());
     flow.attach(stream);
     if (this.live.size + this.finding >= MAX_CONNECTIONS) {
       counters.limit++;

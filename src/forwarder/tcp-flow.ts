@@ -27,6 +27,8 @@ export interface FlowOwner {
 
 export class TcpFlow implements TcpApplication, HostStreamHandler {
   readonly owner: FlowOwner;
+  /** Unique in its network. */
+  readonly id: number;
   readonly direction: 'out' | 'in';
   /** What is dialled or who dialled us, for people. */
   readonly peer: string;
@@ -40,8 +42,9 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   private finSent = false;
   private hostEnded = false;
 
-  constructor(owner: FlowOwner, direction: 'out' | 'in', peer: string, startedAt: number) {
+  constructor(owner: FlowOwner, id: number, direction: 'out' | 'in', peer: string, startedAt: number) {
     this.owner = owner;
+    this.id = id;
     this.direction = direction;
     this.peer = peer;
     this.startedAt = startedAt;

@@ -72,6 +72,8 @@ export function udpCounters() {
 /** One guest address and port, and its host socket. */
 export class UdpMapping implements HostUdpHandler {
   readonly nat: UdpNat;
+  /** Unique in its network. */
+  readonly id: number;
   readonly key: string;
   readonly neighbour: Neighbour;
   readonly guestPort: number;
@@ -87,8 +89,17 @@ export class UdpMapping implements HostUdpHandler {
   lastIp: Ipv4;
   lastPort = 0;
 
-  constructor(nat: UdpNat, key: string, neighbour: Neighbour, guestPort: number, ip: Ipv4, now: Millis) {
+  constructor(
+    nat: UdpNat,
+    id: number,
+    key: string,
+    neighbour: Neighbour,
+    guestPort: number,
+    ip: Ipv4,
+    now: Millis,
+  ) {
     this.nat = nat;
+    this.id = id;
     this.key = key;
     this.neighbour = neighbour;
     this.guestPort = guestPort;
@@ -102,6 +113,11 @@ export class UdpMapping implements HostUdpHandler {
 
   datagram(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
     this.nat.toGuest(this, bytes, offset, length, ip, port);
+  }
+
+  /** Closes its host socket; the guest's next datagram gets another one. */
+  kill(): void {
+    this.nat.remove(this);
   }
 
   error(errno: Errno, ip: Ipv4, port: number, mtu: number): void {
@@ -242,7 +258,7 @@ export class UdpNat {
     if (known !== undefined) return known;
     if ((this.perGuest.get(neighbour.port) ?? 0) >= this.limits.perGuest) this.evict(neighbour.port);
     if (this.mappings.size >= this.limits.total) this.evict(undefined);
-    const mapping = new UdpMapping(this, key, neighbour, datagram.sourcePort, ip, now);
+    const mapping = new UdpMapping(this, this.stack.flowId(), key, neighbour, datagram.sourcePort, ip, now);
     mapping.socket = this.io.udp(mapping);
     this.mappings.set(key, mapping);
     this.perGuest.set(neighbour.port, (this.perGuest.get(neighbour.port) ?? 0) + 1);
@@ -268,7 +284,7 @@ export class UdpNat {
     }
   }
 
-  private remove(mapping: UdpMapping): void {
+  remove(mapping: UdpMapping): void {
     if (!this.mappings.delete(mapping.key)) return;
     const slot = this.recent.indexOf(mapping);
     if (slot >= 0) this.recent[slot] = undefined;

@@ -21,4 +21,5 @@ export { fillChecksum } from './tx-checksum.js';
 export * from './types.js';
 export { AssemblingOutput } from './assemble.js';
 export type { VpnkitAssign, VpnkitAssignment } from './vpnkit.js';
+export { bindServer, type BoundServer } from './bind-server.js';
 export { listenUnix, type BoundPath } from './unix-path.js';

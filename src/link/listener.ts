@@ -6,11 +6,11 @@
  * connection beyond them is closed.
  */
 import { connect, createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { NetproxyError } from '../core/index.js';
-import { portHolder } from '../host/index.js';
 import { acceptLink } from './accept.js';
 import type { AcceptDeps, StreamKind } from './accept.js';
+import { bindServer } from './bind-server.js';
 import { SocketChannel } from './channel.js';
 import type { ByteChannel } from './channel.js';
 import { newStats } from './listener-stats.js';
@@ -20,8 +20,6 @@ import { formatLinkAddress, isPacketKind, parseLinkSpec } from './spec.js';
 import type { LinkAddress, LinkSpec, ListenKind } from './spec.js';
 import { MAX_LINKS } from './types.js';
 import type { LinkPeer, OwnedLink } from './types.js';
-import { cannotListen, listenUnix } from './unix-path.js';
-import type { BoundPath } from './unix-path.js';
 import { dialVsock, listenVsock } from './vsock.js';
 
 export const MAX_HANDSHAKES = 64;
@@ -152,51 +150,19 @@ async function listenNode(
   address: Exclude<LinkAddress, { transport: 'vsock' }>,
 ): Promise<LinkListener> {
   const server = createServer({ pauseOnConnect: true });
-  let bound: BoundPath | undefined;
-  if (address.transport === 'unix') bound = await listenUnix(server, address.path);
-  else await listenServer(server, address);
-  const text = formatLinkAddress(address.transport === 'tcp' ? chosen(server, address) : address);
+  const bound = await bindServer(server, address);
+  const text = bound.address;
   server.on('connection', (socket) => {
     void door.enter(new SocketChannel(socket, peerName(socket, text, door.next())));
   });
   // EMFILE and the like: this connection is lost, the listener stays.
   server.on('error', (error) => door.deps.logger.warn(`${text}: ${error.message}`, { kind: door.kind }));
   return makeListener(door, text, () => {
-    bound?.release();
+    bound.release();
     // Links live on; their sockets must not hold the close up.
     server.close();
     server.unref();
   });
-}
-
-function listenServer(
-  server: Server,
-  address: Extract<LinkAddress, { transport: 'tcp' | 'fd' }>,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException): void => {
-      const where = formatLinkAddress(address);
-      const taken = address.transport === 'tcp' && error.code === 'EADDRINUSE';
-      const asked = taken
-        ? portHolder('tcp', address.port).catch(() => undefined)
-        : Promise.resolve(undefined);
-      void asked.then((holder) => {
-        reject(cannotListen(where, error, holder));
-      });
-    };
-    server.once('error', failed);
-    const options =
-      address.transport === 'fd' ? { fd: address.fd } : { host: address.host, port: address.port };
-    server.listen(options, () => {
-      server.off('error', failed);
-      resolve();
-    });
-  });
-}
-
-function chosen(server: Server, address: Extract<LinkAddress, { transport: 'tcp' }>): LinkAddress {
-  const real = server.address();
-  return real === null || typeof real === 'string' ? address : { ...address, port: real.port };
 }
 
 function peerName(socket: Socket, listener: string, serial: number): string {

@@ -56,6 +56,21 @@ export function parseLinkSpec(text: string, kind: ListenKind): LinkSpec {
   return { mode: dial ? 'connect' : 'listen', address };
 }
 
+/** Where the control API may be. */
+export type DoorAddress = Extract<LinkAddress, { transport: 'unix' | 'tcp' }>;
+
+/** Parses `unix:/PATH`, `/PATH` or `tcp:HOST:PORT`: the address of a control API. Throws ERR_NETPROXY_CONFIG. */
+export function parseDoor(text: string): DoorAddress {
+  const address = text.startsWith('connect:') ? undefined : parseAddress(text);
+  if (address === undefined || address.transport === 'fd' || address.transport === 'vsock') {
+    throw new NetproxyError('ERR_NETPROXY_CONFIG', `the control API cannot be at "${text}"`, {
+      remedy: 'Allowed: unix:/PATH, /PATH, tcp:HOST:PORT.',
+    });
+  }
+  if (address.transport === 'unix') checkPath(address.path);
+  return address;
+}
+
 /** Whether a kind carries one frame per packet. */
 export function isPacketKind(kind: ListenKind): kind is PacketKind {
   return kind === 'vfkit' || kind === 'bess';

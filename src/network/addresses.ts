@@ -110,3 +110,13 @@ function chooseSubnet(config: NetworkConfig, taken: () => readonly Cidr[]): Cidr
     },
   );
 }
+
+/** The MAC address that a guest is held to; throws ERR_NETPROXY_CONFIG. */
+export function parseGuestMac(text: string | undefined): Mac | undefined {
+  if (text === undefined) return undefined;
+  const mac = parseMac(text);
+  if (mac !== undefined) return mac;
+  throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" is no MAC address`, {
+    remedy: 'Allowed is a MAC address such as 52:54:00:12:34:56.',
+  });
+}

@@ -5,8 +5,6 @@ import type { Duplex } from 'node:stream';
 import {
   type Ipv4,
   type Link,
-  type Logger,
-  type Mac,
   NetproxyError,
   silentLogger,
   formatCidr,
@@ -14,14 +12,15 @@ import {
   macHigh,
   macLow,
   parseIpv4,
-  parseMac,
 } from '../core/index.js';
 import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
 import type { ListenKind, TapOptions } from '../link/index.js';
 import type { Decision } from '../policy/index.js';
+import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
 import { Guest, type GuestOwner } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
+import { telling } from './telling.js';
 import type {
   AttachOptions,
   ExplainQuery,
@@ -37,7 +36,7 @@ import type {
   Published,
   StreamHandler,
 } from './types.js';
-import { flowInfos, portInfos, statsOf } from './views.js';
+import { countFlows, eachFlow, killFlow, portInfos, statsOf } from './views.js';
 
 /** How long `stop` waits for flows to end by themselves, ms. */
 export const STOP_DEADLINE = 250;
@@ -55,8 +54,10 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   constructor(config: NetworkConfig, deps: NetworkDeps) {
     super();
     this.config = config;
-    this.parts = assemble(config, { ...deps, logger: this.telling(deps.logger ?? silentLogger) }, (event) =>
-      this.emit('lease', event),
+    this.parts = assemble(
+      config,
+      { ...deps, logger: telling(deps.logger ?? silentLogger, (message) => this.emit('warning', message)) },
+      (event) => this.emit('lease', event),
     );
     const { pool, logger, native, addresses, roster } = this.parts;
     this.links = new Links({
@@ -333,7 +334,21 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   flows(options: FlowsOptions = {}): FlowInfo[] {
-    return flowInfos(this.parts.outbound, this.parts.publisher, this.parts.nat, this.stack, options);
+    return [...eachFlow(this.parts, options)];
+  }
+
+  /** The same one by one, for whoever must not hold up others while there are many. */
+  eachFlow(options: FlowsOptions = {}): Iterable<FlowInfo> {
+    return eachFlow(this.parts, options);
+  }
+
+  get flowCount(): number {
+    return countFlows(this.parts);
+  }
+
+  /** Ends a flow, TCP with RST on both sides; false when there is none of that `id`. */
+  killFlow(id: number): boolean {
+    return killFlow(this.parts, id);
   }
 
   ports(): PortInfo[] {
@@ -359,30 +374,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     return statsOf(this.parts);
   }
 
-  /** What a person should know is an event too. */
-  private telling(logger: Logger): Logger {
-    const warn: Logger['warn'] = (message, fields) => {
-      logger.warn(message, fields);
-      this.emit('warning', message);
-    };
-    return {
-      warn,
-      debug: (message, fields) => logger.debug(message, fields),
-      info: (message, fields) => logger.info(message, fields),
-      error: (message, fields) => logger.error(message, fields),
-    };
-  }
-
   private isStopped(): boolean {
     return this.phase === 'stopped';
   }
-}
-
-function parseGuestMac(text: string | undefined): Mac | undefined {
-  if (text === undefined) return undefined;
-  const mac = parseMac(text);
-  if (mac !== undefined) return mac;
-  throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" is no MAC address`, {
-    remedy: 'Allowed is a MAC address such as 52:54:00:12:34:56.',
-  });
 }

@@ -112,6 +112,8 @@ export interface AttachOptions {
 }
 
 export interface FlowInfo {
+  /** Unique in its network, never used again. */
+  readonly id: number;
   readonly protocol: 'tcp' | 'udp';
   readonly direction: 'out' | 'in';
   readonly guest: string;
@@ -129,6 +131,8 @@ export interface FlowInfo {
 
 /** What `flows` tells besides. */
 export interface FlowsOptions {
+  /** Only flows with a greater `id`. */
+  readonly after?: number | undefined;
   /** Also `tcp` of each TCP flow. Default false: it is many numbers. */
   readonly tcp?: boolean | undefined;
 }

@@ -1,54 +1,84 @@
 /** What is going on, for people and programs. */
 import { formatIpv4 } from '../core/index.js';
-import {
-  type OutboundTcp,
-  type Publisher,
-  type TcpFlow,
-  type UdpNat,
-  formatPublish,
-} from '../forwarder/index.js';
+import { type Publisher, TcpFlow, UdpMapping, formatPublish } from '../forwarder/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
 import type { FlowInfo, FlowsOptions, PortInfo } from './types.js';
 
-export function flowInfos(
-  outbound: OutboundTcp,
-  publisher: Publisher,
-  nat: UdpNat,
-  stack: Stack,
-  options: FlowsOptions = {},
-): FlowInfo[] {
-  const now = stack.now();
-  const nameOf = (port: number): string => (stack.port(port)?.user as Guest | undefined)?.name ?? '';
-  const tcp = (flow: TcpFlow): FlowInfo => ({
+/** A flow as it is, of which a `FlowInfo` can be made. */
+type Flow = TcpFlow | UdpMapping;
+
+/** The flows of now with an id above `after`, in the order of their ids. References: little work for many flows. */
+function flowsAfter({ outbound, publisher, nat }: Parts, after: number): Flow[] {
+  const found: Flow[] = [];
+  const add = (flows: Iterable<Flow>): void => {
+    for (const flow of flows) if (flow.id > after) found.push(flow);
+  };
+  add(outbound.flows());
+  for (const port of publisher.ports()) add(port.flows());
+  add(nat.list());
+  return found.sort((a, b) => a.id - b.id);
+}
+
+export function countFlows(parts: Parts): number {
+  return flowsAfter(parts, 0).length;
+}
+
+/**
+ * The flows of this moment, one by one: whoever reads many of them may let others have their turn in between. What ended
+ * meanwhile is left out.
+ */
+export function* eachFlow(parts: Parts, { after = 0, tcp = false }: FlowsOptions): Generator<FlowInfo> {
+  for (const flow of flowsAfter(parts, after)) {
+    if (flow instanceof UdpMapping) yield udpInfo(parts.stack, flow);
+    else if (flow.phase !== 'closed') yield tcpInfo(parts.stack, flow, tcp);
+  }
+}
+
+function guestOn(stack: Stack, port: number): string {
+  return (stack.port(port)?.user as Guest | undefined)?.name ?? '';
+}
+
+function tcpInfo(stack: Stack, flow: TcpFlow, details: boolean): FlowInfo {
+  const { endpoint } = flow;
+  const dialing = flow.phase === 'dialing' && flow.direction === 'out';
+  return {
+    id: flow.id,
     protocol: 'tcp',
     direction: flow.direction,
-    guest: nameOf(flow.endpoint.port.id),
-    guestAddress: `${formatIpv4(flow.endpoint.remoteIp)}:${flow.endpoint.remotePort}`,
+    guest: guestOn(stack, endpoint.port.id),
+    guestAddress: `${formatIpv4(endpoint.remoteIp)}:${endpoint.remotePort}`,
     peer: flow.peer,
-    state: flow.phase === 'dialing' && flow.direction === 'out' ? 'DIALING' : flow.endpoint.connection.state,
+    state: dialing ? 'DIALING' : endpoint.connection.state,
     bytesToHost: flow.bytesToHost,
     bytesToGuest: flow.bytesToGuest,
-    age: now - flow.startedAt,
-    ...(options.tcp === true && { tcp: flow.endpoint.connection.info() }),
-  });
-  const flows = [...outbound.flows()].map(tcp);
-  for (const port of publisher.ports()) flows.push(...[...port.flows()].map(tcp));
-  for (const mapping of nat.list()) {
-    flows.push({
-      protocol: 'udp',
-      direction: 'out',
-      guest: nameOf(mapping.neighbour.port),
-      guestAddress: `${formatIpv4(mapping.neighbour.ip)}:${mapping.guestPort}`,
-      peer: `${formatIpv4(mapping.lastIp)}:${mapping.lastPort}`,
-      state: mapping.received > 0 ? 'REPLIED' : 'UNREPLIED',
-      bytesToHost: mapping.bytesToHost,
-      bytesToGuest: mapping.bytesToGuest,
-      age: now - mapping.startedAt,
-    });
-  }
-  return flows;
+    age: stack.now() - flow.startedAt,
+    ...(details ? { tcp: endpoint.connection.info() } : {}),
+  };
+}
+
+function udpInfo(stack: Stack, mapping: UdpMapping): FlowInfo {
+  return {
+    id: mapping.id,
+    protocol: 'udp',
+    direction: 'out',
+    guest: guestOn(stack, mapping.neighbour.port),
+    guestAddress: `${formatIpv4(mapping.neighbour.ip)}:${mapping.guestPort}`,
+    peer: `${formatIpv4(mapping.lastIp)}:${mapping.lastPort}`,
+    state: mapping.received > 0 ? 'REPLIED' : 'UNREPLIED',
+    bytesToHost: mapping.bytesToHost,
+    bytesToGuest: mapping.bytesToGuest,
+    age: stack.now() - mapping.startedAt,
+  };
+}
+
+/** Ends a flow: TCP with RST on both sides. False when there is none of that id. */
+export function killFlow(parts: Parts, id: number): boolean {
+  const [flow] = flowsAfter(parts, id - 1);
+  if (flow?.id !== id || (flow instanceof TcpFlow && flow.phase === 'closed')) return false;
+  flow.kill();
+  return true;
 }
 
 export function portInfos(publisher: Publisher): PortInfo[] {

@@ -11,7 +11,8 @@ export const LOG_FORMATS = ['text', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export interface LoggerOptions {
-  readonly level?: LogThreshold;
+  /** An object may be changed while the logger works. Default `info`. */
+  readonly level?: LogThreshold | { readonly level: LogThreshold };
   readonly format?: LogFormat;
   readonly color?: boolean;
   /** Milliseconds since 1970. */
@@ -23,10 +24,11 @@ export interface LoggerOptions {
 /** Makes a logger. Writing never throws: a log that nobody can read must not stop the network. */
 export function createLogger(options: LoggerOptions = {}): Logger {
   const { level = 'info', format = 'text', color = false, wall = Date.now } = options;
+  const threshold = typeof level === 'string' ? { level } : level;
   const write = options.write ?? ((line) => process.stderr.write(line));
   const render = format === 'json' ? renderJson : (...args: RenderArgs) => renderText(color, ...args);
   const log = (of: LogLevel) => (message: string, fields?: LogFields) => {
-    if (RANK[of] < RANK[level]) return;
+    if (RANK[of] < RANK[threshold.level]) return;
     try {
       write(`${render(new Date(wall()), of, message, fields)}\n`);
     } catch {

@@ -71,6 +71,7 @@ export class Stack {
   private readonly gatewayWord: number;
   private readonly byId = new Map<number, StackPort>();
   private nextPort = 1;
+  private nextFlow = 1;
   readonly turn = new Turn();
   readonly pins: Pins;
   /** Inside `input`, `flush` or a timer: the time it began, and a flush that follows by itself. */
@@ -109,6 +110,11 @@ export class Stack {
   /** The monotonic clock in whole milliseconds; it stands still within a turn. */
   now(): Millis {
     return this.busy ? this.time : Math.floor(this.deps.scheduler.now());
+  }
+
+  /** A number for a flow, never used again in this network. */
+  flowId(): number {
+    return this.nextFlow++;
   }
 
   // -- ports ---------------------------------------------------------------------------------------------------

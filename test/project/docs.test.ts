@@ -86,7 +86,7 @@ describe('links', () => {
 });
 
 describe('flags', () => {
-  const COMMANDS = ['serve', 'run', 'demo', 'doctor', 'explain', 'config schema', 'config check'];
+  const COMMANDS = ['serve', 'run', 'demo', 'doctor', 'explain', 'flows', 'config schema', 'config check'];
 
   /** Lines of shell with continued ones joined, without what stands behind a lone `--`. */
   function ourCommands(page: Page): string[] {

@@ -70,6 +70,9 @@ describe('the packed package', () => {
         'dist/index.js',
         'dist/index.d.ts',
         'dist/testing/index.js',
+        'dist/api/index.d.ts',
+        'dist/client/index.js',
+        'dist/client/index.d.ts',
         'dist/testing/index.d.ts',
         'dist/cli/main.js',
         'crates/vsock-bridge/Cargo.toml',
@@ -103,6 +106,6 @@ describe('the packed package', () => {
   it('compiles in strict TypeScript, module resolution NodeNext, and ends by itself', async () => {
     await compile({ module: 'NodeNext', moduleResolution: 'NodeNext' });
     const said = JSON.parse(await run(process.execPath, ['main.js'])) as object;
-    expect(said).toEqual({ cycles: 200, left: 0, testing: true });
+    expect(said).toEqual({ cycles: 200, left: 0, testing: true, client: true });
   });
 });

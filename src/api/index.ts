@@ -1,0 +1,18 @@
+/**
+ * The control API: HTTP and JSON under /v1, at doors of its own or mounted in a server of the program that embeds netproxy.
+ *
+ * @example
+ * import { createServer } from 'node:http';
+ * import { createApi } from 'netproxy/api';
+ * const api = createApi(network);
+ * createServer(api.handler('read')).listen('/run/mine.sock');
+ */
+export { type ApiHost } from './host.js';
+export { MAX_BODY } from './input.js';
+export { DEFAULT_LIMIT, MAX_LIMIT } from './page.js';
+export type { ProblemBody } from './problem.js';
+export { RIGHTS, type Rights } from './route.js';
+export { type Api, type DoorOptions, createApi } from './server.js';
+export type * from './types.js';
+export { readToken } from './token.js';
+export { packageVersion } from './version.js';

@@ -1,0 +1,41 @@
+/** Every endpoint, and how one is found. */
+import type { Route } from './route.js';
+import { flowRoutes } from './routes/flows.js';
+import { statusRoutes } from './routes/status.js';
+
+export const ROUTES: readonly Route[] = [...statusRoutes, ...flowRoutes];
+
+export interface Found {
+  readonly route: Route | undefined;
+  readonly params: Readonly<Record<string, string>>;
+  /** Methods that the place knows; empty: there is no such place. */
+  readonly methods: readonly string[];
+}
+
+const compiled = ROUTES.map((route) => ({ route, parts: route.path.split('/') }));
+
+/** Finds the endpoint of a path without its query. HEAD is GET without the body; streams have no HEAD. */
+export function findRoute(method: string, path: string): Found {
+  const given = path.split('/');
+  const here = compiled.flatMap(({ route, parts }) => {
+    const params = paramsOf(parts, given);
+    return params === undefined ? [] : [{ route, params }];
+  });
+  const methods = here.flatMap(({ route }) =>
+    route.method === 'GET' && route.answer.kind !== 'stream' ? ['GET', 'HEAD'] : [route.method],
+  );
+  const wanted = method === 'HEAD' && methods.includes('HEAD') ? 'GET' : method;
+  const hit = here.find(({ route }) => route.method === wanted);
+  return { route: hit?.route, params: hit?.params ?? {}, methods };
+}
+
+function paramsOf(parts: readonly string[], given: readonly string[]): Record<string, string> | undefined {
+  if (parts.length !== given.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [i, part] of parts.entries()) {
+    const value = given[i] ?? '';
+    if (part.startsWith('{')) params[part.slice(1, -1)] = value;
+    else if (part !== value) return undefined;
+  }
+  return params;
+}

@@ -1,0 +1,12 @@
+/**
+ * A typed client of the control API of a running netproxy.
+ *
+ * @example
+ * import { connectApi } from 'netproxy/client';
+ * const client = connectApi({ address: 'unix:/run/netproxy.sock' });
+ * for await (const flow of client.flows({ guest: 'build' })) console.log(flow.peer, flow.state);
+ */
+export { ApiClient, connectApi, type ClientOptions, type FlowFilter } from './client.js';
+export { defaultApiAddress } from './address.js';
+export type { ApiFlow, ApiHealth, ApiTcpInfo, ApiVersion } from '../api/index.js';
+export { NetproxyError } from '../core/index.js';
