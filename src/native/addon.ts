@@ -225,14 +225,17 @@ export interface Poller {
   peerPath(peer: number): string | null;
 
   // ---- streams
-  /** Begins a TCP connection; WRITE comes when it is decided, `soError` says how. IPv4 by number. */
+  /**
+   * Begins a TCP connection; WRITE comes once when it is decided, with ERR when it failed: `soError` says how. Nothing more is
+   * reported, neither an error nor the end, before `interest` is called. IPv4 by number.
+   */
   tcpConnect4(ip: number, port: number): number;
   /** The same with an address text (IPv4 or IPv6, `%scope` allowed), from a local address when `bindIp` is not null. */
   tcpConnect(ip: string, port: number, bindIp: string | null): number;
   /** The pending error: 0, or -errno. Clears it. */
   soError(handle: number): number;
-  /** 1 when a TCP connection is connected to itself (its source port happened to be the target). */
-  isSelfConnected(handle: number): number;
+  /** 1 when a TCP connection to `targetPort` is connected to itself (its source port happened to be the target). */
+  isSelfConnected(handle: number, targetPort: number): number;
   /** Address of this end, or of the peer; null when there is none. */
   address(handle: number, peer: boolean): SocketAddress | null;
   tcpListen(ip: string, port: number, backlog: number, v6Only: boolean): number;

@@ -16,7 +16,7 @@ const CALLS = {
   datagramBatch: 6,
   peerProbe: 1,
   soError: 1,
-  isSelfConnected: 1,
+  isSelfConnected: 2,
   accept: 2,
   writev: 4,
   readv: 6,

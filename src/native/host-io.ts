@@ -41,7 +41,7 @@ export function nativeIo(hub: Hub): HostIo {
         ? hub.poller.tcpConnect(target.host, target.port, null)
         : hub.poller.tcpConnect4(ip, target.port);
     if (handle < 0) return stillborn(handle, handler);
-    const stream = new NativeStream(hub, streams, handle, true);
+    const stream = new NativeStream(hub, streams, handle, target.port);
     stream.attach(handler);
     return stream;
   };
@@ -71,7 +71,7 @@ export function nativeIo(hub: Hub): HostIo {
           hub,
           streams,
           handle,
-          false,
+          0,
           from === null ? undefined : { host: from.address, port: from.port },
         );
         stream.attach(onStream(stream));

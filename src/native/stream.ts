@@ -14,6 +14,9 @@ const READ_BUDGET = 256 * 1024;
 const LEAST_STEP = 16 * 1024;
 const MOST_STEP = 256 * 1024;
 
+/** Source ports below this are never chosen by a kernel. */
+const LEAST_SOURCE_PORT = 1024;
+
 /** Scratch that all streams of a hub share: the slices of one `writev`. */
 export class StreamScratch {
   readonly slices = new Int32Array(MAX_SLICES * SLICE_STRIDE);
@@ -30,9 +33,13 @@ export class NativeStream implements HostStream, Watcher {
   private readonly scratch: StreamScratch;
   private readonly handle: number;
   private handler: HostStreamHandler | undefined;
-  private connecting: boolean;
-  private mask: number;
+  /** Where a connect that is under way goes to; 0: connected. */
+  private connecting: number;
+  private mask = 0;
+  /** All that there was is read; epoll tells when there is more. */
+  private drained = false;
   private hostEnded = false;
+  private shut = false;
   /** What a guest sends in one turn is often less than the ring could take: reads adapt to what came last. */
   private step = LEAST_STEP;
 
@@ -40,7 +47,7 @@ export class NativeStream implements HostStream, Watcher {
     hub: Hub,
     scratch: StreamScratch,
     handle: number,
-    connecting: boolean,
+    connecting: number,
     remote?: { readonly host: string; readonly port: number },
   ) {
     this.hub = hub;
@@ -48,7 +55,6 @@ export class NativeStream implements HostStream, Watcher {
     this.handle = handle;
     this.connecting = connecting;
     this.remote = remote;
-    this.mask = connecting ? WRITE : 0;
     hub.watchBy(handle, this);
   }
 
@@ -84,12 +90,16 @@ export class NativeStream implements HostStream, Watcher {
         return total;
       }
     }
-    if ((this.mask & WRITE) !== 0 && !this.connecting) this.want(this.mask & ~WRITE);
+    if ((this.mask & WRITE) !== 0) this.want(this.mask & ~WRITE);
     return total;
   }
 
   receive(ring: SendRing): number {
     if (this.handler === undefined || this.hostEnded) return 0;
+    if (this.drained) {
+      this.want(this.mask | READ);
+      return 0;
+    }
     const { hub, handle } = this;
     let total = 0;
     while (total < READ_BUDGET) {
@@ -101,21 +111,28 @@ export class NativeStream implements HostStream, Watcher {
       const room = ring.writeRoom;
       const first = Math.min(ring.writeContiguous, room);
       const n = hub.poller.readv(handle, ring.region.id, ring.writeOffset, first, 0, room - first);
-      if (n === EAGAIN) break;
+      if (n === EAGAIN) {
+        this.drained = true;
+        break;
+      }
       if (n < 0) {
         this.breaks(n);
         return total;
       }
       if (n === 0) {
         this.hostEnded = true;
-        this.want(this.mask & ~READ);
+        // Of a stream that is shut already nothing is left: its owner closes it.
+        if (!this.shut) this.want(this.mask & ~READ);
         queueMicrotask(() => this.handler?.ended());
         return total;
       }
       ring.wrote(n);
       total += n;
       if (n < this.step / 4 && this.step > LEAST_STEP) this.step /= 2;
-      if (n < room) break;
+      if (n < room) {
+        this.drained = true;
+        break;
+      }
       this.step = Math.min(this.step * 2, MOST_STEP);
     }
     this.want(this.mask | READ);
@@ -123,7 +140,9 @@ export class NativeStream implements HostStream, Watcher {
   }
 
   shutdown(): void {
-    this.hub.poller.shutdownWrite(this.handle);
+    this.shut = true;
+    // Both directions have ended: its owner closes it, which says the same.
+    if (!this.hostEnded) this.hub.poller.shutdownWrite(this.handle);
   }
 
   reset(): void {
@@ -138,8 +157,9 @@ export class NativeStream implements HostStream, Watcher {
   ready(events: number): void {
     const { handler } = this;
     if (handler === undefined) return;
-    if (this.connecting) {
-      this.decided();
+    this.drained = false;
+    if (this.connecting !== 0) {
+      this.decided(events);
       return;
     }
     if ((events & ERR) !== 0) {
@@ -153,11 +173,12 @@ export class NativeStream implements HostStream, Watcher {
     if ((events & (READ | HUP)) !== 0 && (this.mask & READ) !== 0) handler.readable();
   }
 
-  private decided(): void {
-    const { hub, handle, handler } = this;
-    const error = hub.poller.soError(handle);
+  private decided(events: number): void {
+    const { hub, handle, handler, connecting } = this;
+    const error = (events & (ERR | HUP)) === 0 ? 0 : hub.poller.soError(handle);
     // Connected to ourselves: the source port happened to be the target, and nobody listens there.
-    const self = error === 0 && hub.poller.isSelfConnected(handle) === 1;
+    const self =
+      error === 0 && connecting >= LEAST_SOURCE_PORT && hub.poller.isSelfConnected(handle, connecting) === 1;
     if (error < 0 || self) {
       this.leave();
       if (self) hub.poller.reset(handle);
@@ -165,8 +186,9 @@ export class NativeStream implements HostStream, Watcher {
       handler?.failed(self ? 'ECONNREFUSED' : errnoName(error));
       return;
     }
-    this.connecting = false;
-    this.want(0);
+    this.connecting = 0;
+    // What came already is reported when it is wanted.
+    this.drained = true;
     handler?.connected();
   }
 

@@ -44,7 +44,7 @@ describe.skipIf(missingAddon())('native streams', () => {
     const client = poller.tcpConnect4(LOOPBACK, here.port);
     expect(await rig.wait(client, WRITE)).toBe(WRITE);
     expect(poller.soError(client)).toBe(0);
-    expect(poller.isSelfConnected(client)).toBe(0);
+    expect(poller.isSelfConnected(client, here.port)).toBe(0);
     await rig.wait(listener, READ);
     const out = rig.ints(6);
     const server = poller.accept(listener, out.id);

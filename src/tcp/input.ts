@@ -345,7 +345,9 @@ function takeFin(c: TcpConnection, now: Millis): void {
   const { rcv, state } = c;
   if (!rcv.finDue || peerClosed(state) || state === 'CLOSED' || state === 'SYN-RECEIVED') return;
   rcv.nxt = seqAdd(rcv.nxt, 1);
-  rcv.ackNow = true;
+  // Nobody waits for the acknowledgment of a first FIN: our own often follows, and one segment is enough.
+  if (state === 'ESTABLISHED') rcv.unacked += 1;
+  else rcv.ackNow = true;
   rcv.assembler.clear();
   c.transition('fin');
   c.news |= NEWS_FIN;

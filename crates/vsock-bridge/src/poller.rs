@@ -123,7 +123,7 @@ impl Poller {
 
     #[napi]
     pub fn close_handle(&self, handle: i32) -> i32 {
-        self.with(|state| state.take(handle).map(|_| 0))
+        self.with(|state| state.close(handle).map(|()| 0))
     }
 
     #[napi]

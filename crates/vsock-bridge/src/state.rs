@@ -16,12 +16,23 @@ pub enum Object {
     Link(Box<Link>),
     /// A unix datagram socket; its peers are links.
     Port(Box<Port>),
-    Stream,
+    Stream(Stream),
     Listener,
     /// A UDP or ping socket; true: IPv6.
     Datagram(bool),
     Child(Box<Child>),
     Lookups(Box<Lookups>),
+}
+
+/// What a stream's calls remember.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Stream {
+    /// Made by `connect`, Nagle's algorithm on: nothing was written yet.
+    Fresh,
+    /// The first write is out; it had nothing to wait for.
+    Begun,
+    /// TCP_NODELAY is set, or is none of our business.
+    Plain,
 }
 
 pub struct Entry {
@@ -33,6 +44,10 @@ pub struct Entry {
     armed: Option<u32>,
     /// An error or the end was reported while nothing was asked for.
     silent: bool,
+    /// A connect is under way: its one event takes the descriptor's interest along (EPOLLONESHOT).
+    connecting: bool,
+    /// Nobody else has the file description, so that closing it takes it out of the epoll set.
+    sole: bool,
 }
 
 impl Object {
@@ -49,7 +64,7 @@ impl Object {
 impl Entry {
     /// An entry that stays out of the epoll set until it has something to wait for.
     pub fn silent(fd: OwnedFd, object: Object) -> Entry {
-        Entry { fd, object, mask: 0, armed: None, silent: true }
+        Entry { fd, object, mask: 0, armed: None, silent: true, connecting: false, sole: false }
     }
 }
 
@@ -104,7 +119,25 @@ impl State {
 
     /// Takes an object in; its handle.
     pub fn insert(&mut self, fd: OwnedFd, object: Object, mask: u32) -> Res<i32> {
-        let entry = Entry { fd, object, mask, armed: None, silent: false };
+        let entry = Entry { fd, object, mask, armed: None, silent: false, connecting: false, sole: false };
+        self.insert_entry(entry)
+    }
+
+    /// As `insert`, of a TCP connect that has begun: WRITE is reported once, and nothing more until JavaScript asks.
+    pub fn insert_connecting(&mut self, fd: OwnedFd) -> Res<i32> {
+        let object = Object::Stream(Stream::Fresh);
+        self.insert_entry(Entry {
+            fd,
+            object,
+            mask: WRITE,
+            armed: None,
+            silent: false,
+            connecting: true,
+            sole: true,
+        })
+    }
+
+    fn insert_entry(&mut self, entry: Entry) -> Res<i32> {
         let handle = self.slab.insert(entry).map_err(|_| libc::EMFILE)?;
         if let Err(errno) = self.arm(handle) {
             self.slab.remove(handle);
@@ -115,8 +148,19 @@ impl State {
 
     /// Takes an object out. It leaves the epoll set first: a duplicate of the descriptor elsewhere would keep it there.
     pub fn take(&mut self, handle: i32) -> Res<Entry> {
+        let mut entry = self.slab.remove(handle).ok_or(libc::EBADF)?;
+        entry.sole = false;
+        self.leave(entry)
+    }
+
+    /// Takes an object out and closes it.
+    pub fn close(&mut self, handle: i32) -> Res<()> {
         let entry = self.slab.remove(handle).ok_or(libc::EBADF)?;
-        if entry.armed.is_some() {
+        self.leave(entry).map(drop)
+    }
+
+    fn leave(&mut self, entry: Entry) -> Res<Entry> {
+        if entry.armed.is_some() && !entry.sole {
             control(&self.epoll, libc::EPOLL_CTL_DEL, entry.fd.as_raw_fd(), 0, 0)?;
         }
         Ok(entry)
@@ -134,7 +178,7 @@ impl State {
     pub fn stream_fd(&self, handle: i32) -> Res<RawFd> {
         let entry = self.slab.get(handle).ok_or(libc::EBADF)?;
         match entry.object {
-            Object::Stream => Ok(entry.fd.as_raw_fd()),
+            Object::Stream(_) => Ok(entry.fd.as_raw_fd()),
             _ => Err(libc::EINVAL),
         }
     }
@@ -162,6 +206,9 @@ impl State {
         let pending = matches!(&entry.object, Object::Link(link) if link.pending() > 0);
         if pending || entry.mask & WRITE != 0 {
             events |= libc::EPOLLOUT as u32;
+        }
+        if entry.connecting {
+            events |= libc::EPOLLONESHOT as u32;
         }
         let wanted = if (entry.silent || peer) && events == 0 { None } else { Some(events) };
         if wanted == entry.armed {
@@ -244,6 +291,13 @@ impl State {
     fn judge(&mut self, handle: i32, events: u32) -> u32 {
         let Some(entry) = self.slab.get_mut(handle) else { return 0 };
         let has = |flag: i32| events & flag as u32 != 0;
+        if entry.connecting {
+            // The kernel has switched the descriptor off; the next interest switches it on again.
+            entry.connecting = false;
+            entry.mask = 0;
+            let ended = events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0;
+            return WRITE | if ended { ERR } else { 0 };
+        }
         let mut bits = 0;
         if has(libc::EPOLLIN) {
             bits |= entry.mask & READ;

@@ -3,7 +3,7 @@
 use crate::address::{Address, SocketAddress};
 use crate::constants::{ACCEPT_INTS, READ, SLICE_STRIDE, WRITE};
 use crate::poller::Poller;
-use crate::state::{Object, State};
+use crate::state::{Object, State, Stream};
 use crate::sys::{adopt, check, check_int, get_option, owned, set_nonblocking, set_option, Res};
 use napi_derive::napi;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,11 +21,11 @@ pub struct PeerCredentials {
 
 fn stream_socket(family: i32) -> Res<OwnedFd> {
     // SAFETY: socket takes numbers.
-    let fd = owned(unsafe { libc::socket(family, STREAM, 0) })?;
-    if family == libc::AF_INET || family == libc::AF_INET6 {
-        set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)?;
-    }
-    Ok(fd)
+    owned(unsafe { libc::socket(family, STREAM, 0) })
+}
+
+fn is_inet(family: i32) -> bool {
+    family == libc::AF_INET || family == libc::AF_INET6
 }
 
 fn bind(fd: &OwnedFd, address: &Address) -> Res<()> {
@@ -54,7 +54,8 @@ impl State {
         // SAFETY: the address is valid for its length.
         let result = check_int(unsafe { libc::connect(fd.as_raw_fd(), target.as_ptr(), target.length) });
         match result {
-            Ok(_) | Err(libc::EINPROGRESS) => self.insert(fd, Object::Stream, WRITE),
+            Ok(_) | Err(libc::EINPROGRESS) if is_inet(target.family()) => self.insert_connecting(fd),
+            Ok(_) | Err(libc::EINPROGRESS) => self.insert(fd, Object::Stream(Stream::Plain), WRITE),
             Err(errno) => Err(errno),
         }
     }
@@ -81,7 +82,7 @@ impl State {
         if family == 4 || family == 6 {
             set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)?;
         }
-        let handle = self.insert(fd, Object::Stream, 0)?;
+        let handle = self.insert(fd, Object::Stream(Stream::Plain), 0)?;
         if let Some(ints) = ints {
             ints.set(0, family);
             ints.set(1, port as i32);
@@ -103,12 +104,28 @@ impl State {
         if listener {
             self.insert(fd, Object::Listener, READ)
         } else {
-            self.insert(fd, Object::Stream, 0)
+            self.insert(fd, Object::Stream(Stream::Plain), 0)
         }
     }
 
+    /// The descriptor of a stream that is about to be written to. Nagle's algorithm goes off before the second write: the
+    /// first has nothing to wait for, and a connection of one request never pays for the call.
+    fn writable_fd(&mut self, handle: i32) -> Res<i32> {
+        let entry = self.entry(handle)?;
+        let Object::Stream(stream) = entry.object else { return Err(libc::EINVAL) };
+        match stream {
+            Stream::Plain => (),
+            Stream::Fresh => entry.object = Object::Stream(Stream::Begun),
+            Stream::Begun => {
+                entry.object = Object::Stream(Stream::Plain);
+                set_option(&entry.fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)?;
+            }
+        }
+        Ok(entry.fd.as_raw_fd())
+    }
+
     fn writev(&mut self, handle: i32, slices: i32, start: i32, count: i32) -> Res<i32> {
-        let fd = self.stream_fd(handle)?;
+        let fd = self.writable_fd(handle)?;
         let table = self.buffers.table(slices, start, count, SLICE_STRIDE)?;
         let iovecs = &mut self.scratch.iovecs;
         iovecs.clear();
@@ -155,11 +172,11 @@ impl State {
 
     fn reset(&mut self, handle: i32) -> Res<i32> {
         self.stream_fd(handle)?;
-        let entry = self.take(handle)?;
+        let entry = self.entry(handle)?;
         let abort = libc::linger { l_onoff: 1, l_linger: 0 };
         // Other families know no reset: closing with unread data does what they can.
         let _ = set_option(&entry.fd, libc::SOL_SOCKET, libc::SO_LINGER, &abort);
-        Ok(0)
+        self.close(handle).map(|()| 0)
     }
 }
 
@@ -250,12 +267,12 @@ impl Poller {
     }
 
     #[napi]
-    pub fn is_self_connected(&self, handle: i32) -> i32 {
+    pub fn is_self_connected(&self, handle: i32, target_port: i32) -> i32 {
         self.with(|state| {
             let fd = state.fd(handle)?;
             let ours = Address::name(fd, false)?;
-            let inet = matches!(ours.family(), libc::AF_INET | libc::AF_INET6);
-            Ok(i32::from(inet && ours == Address::name(fd, true)?))
+            let same = is_inet(ours.family()) && ours.words().1 as i32 == target_port;
+            Ok(i32::from(same && ours == Address::name(fd, true)?))
         })
     }
 
