@@ -3,27 +3,44 @@
  * integers; a sum over pieces is right when every piece but the last has even length (`sumOdd` for those that have not).
  */
 
-/** Adds `length` bytes at `offset` to `sum` as big-endian 16-bit words; an odd last byte is padded with zero. */
+/** As `sumView`, where there is no view: for what is not on the path of every frame. */
 export function sumBytes(bytes: Uint8Array, offset: number, length: number, sum: number): number {
+  return sumView(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), offset, length, sum);
+}
+
+/**
+ * Adds `length` bytes at `offset` (65,535 at most) to `sum` as big-endian 16-bit words; an odd last byte is padded with zero. The
+ * halves of 32-bit words are summed apart: four times as fast as byte by byte.
+ */
+export function sumView(view: DataView, offset: number, length: number, sum: number): number {
   let at = offset;
   const end = offset + length;
-  const even = end - (length & 1);
   let high = 0;
   let low = 0;
-  const unrolled = even - 7;
-  while (at < unrolled) {
-    high += bytes[at]! + bytes[at + 2]! + bytes[at + 4]! + bytes[at + 6]!;
-    low += bytes[at + 1]! + bytes[at + 3]! + bytes[at + 5]! + bytes[at + 7]!;
-    at += 8;
+  for (const last = end - 31; at < last; at += 32) {
+    const a = view.getInt32(at);
+    const b = view.getInt32(at + 4);
+    const c = view.getInt32(at + 8);
+    const d = view.getInt32(at + 12);
+    const e = view.getInt32(at + 16);
+    const f = view.getInt32(at + 20);
+    const g = view.getInt32(at + 24);
+    const h = view.getInt32(at + 28);
+    high +=
+      (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16) + (e >>> 16) + (f >>> 16) + (g >>> 16) + (h >>> 16);
+    low +=
+      (a & 0xffff) +
+      (b & 0xffff) +
+      (c & 0xffff) +
+      (d & 0xffff) +
+      (e & 0xffff) +
+      (f & 0xffff) +
+      (g & 0xffff) +
+      (h & 0xffff);
   }
-  while (at < even) {
-    high += bytes[at]!;
-    low += bytes[at + 1]!;
-    at += 2;
-  }
-  if (at < end) high += bytes[at]!;
-  // 256 times the high bytes, with what exceeds 16 bits carried around.
-  return sum + ((high & 255) << 8) + (high >>> 8) + low;
+  for (const last = end - 1; at < last; at += 2) low += view.getUint16(at);
+  if (at < end) low += view.getUint8(at) << 8;
+  return sum + (high >>> 16) + (high & 0xffff) + (low >>> 16) + (low & 0xffff);
 }
 
 /** As `sumBytes`, for a piece that starts at an odd position of the checksummed text. */

@@ -1,5 +1,5 @@
 /** Fills in the TCP or UDP checksum of a frame that was sent with TX_CHECKSUM, for links without that offload. */
-import { finish, pseudoSum, sumBytes } from '../core/index.js';
+import { finish, pseudoSum, sumView } from '../core/index.js';
 
 const ETHERTYPE_IPV4 = 0x0800;
 const PROTOCOL_TCP = 6;
@@ -23,7 +23,7 @@ export function fillChecksum(bytes: Uint8Array, view: DataView, offset: number, 
   view.setUint16(at, 0);
   const segment = total - headerLength;
   const pseudo = pseudoSum(view.getUint32(ip + 12), view.getUint32(ip + 16), protocol, segment);
-  const sum = finish(sumBytes(bytes, ip + headerLength, segment, pseudo));
+  const sum = finish(sumView(view, ip + headerLength, segment, pseudo));
   // RFC 768: an all-zero UDP checksum means "none", so a computed zero travels as all ones.
   view.setUint16(at, sum === 0 && protocol === PROTOCOL_UDP ? 0xffff : sum);
   return true;

@@ -63,7 +63,7 @@ export class Packets {
       const view = new DataView(whole.buffer, 0, total);
       writeUdpHeader(view, 0, sourcePort, destinationPort, total);
       whole.set(bytes.subarray(offset, offset + length), UDP_HEADER);
-      view.setUint16(6, udpChecksum(whole, 0, total, source, neighbour.ip));
+      view.setUint16(6, udpChecksum(view, 0, total, source, neighbour.ip));
       this.fragments(port, neighbour, source, PROTOCOL_UDP, whole);
       return;
     }

@@ -11,7 +11,7 @@ import {
   hashKey,
   pseudoSum,
   seq,
-  sumBytes,
+  sumView,
 } from '../core/index.js';
 import { PROTOCOL_TCP } from '../ipv4/index.js';
 import {
@@ -118,8 +118,8 @@ export class TcpDemux {
       counters.tcpHeader++;
       return;
     }
-    const { view, bytes } = block.region;
-    if (verify && !isIntact(bytes, at, length, neighbour.ip, destination)) {
+    const { view } = block.region;
+    if (verify && !isIntact(view, at, length, neighbour.ip, destination)) {
       counters.tcpChecksum++;
       return;
     }
@@ -144,7 +144,7 @@ export class TcpDemux {
     const endpoint = this.table.find(port.id, port.lastIpWord, destination, block.region.view.getInt32(at));
     if (endpoint === undefined || endpoint.connection.state === 'TIME-WAIT') return false;
     if (!this.read(block, at, length, ecn)) return false;
-    if (verify && !isIntact(block.region.bytes, at, length, port.lastIpWord, destination)) return false;
+    if (verify && !isIntact(block.region.view, at, length, port.lastIpWord, destination)) return false;
     endpoint.connection.input(this.segment, now);
     this.stack.turn.touch(endpoint);
     return true;
@@ -327,12 +327,6 @@ export class TcpDemux {
 }
 
 /** Checks the checksum of a segment; addresses may be signed words. */
-function isIntact(
-  bytes: Uint8Array,
-  at: number,
-  length: number,
-  source: number,
-  destination: number,
-): boolean {
-  return fold(sumBytes(bytes, at, length, pseudoSum(source, destination, PROTOCOL_TCP, length))) === 0xffff;
+function isIntact(view: DataView, at: number, length: number, source: number, destination: number): boolean {
+  return fold(sumView(view, at, length, pseudoSum(source, destination, PROTOCOL_TCP, length))) === 0xffff;
 }

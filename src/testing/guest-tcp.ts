@@ -10,7 +10,7 @@ import {
   formatIpv4,
   pseudoSum,
   seq,
-  sumBytes,
+  sumView,
 } from '../core/index.js';
 import { PROTOCOL_TCP } from '../ipv4/index.js';
 import {
@@ -137,9 +137,9 @@ export class GuestTcp {
       this.drops.truncated++;
       return;
     }
-    const { bytes, view } = block.region;
+    const { view } = block.region;
     const pseudo = pseudoSum(packet.source, packet.destination, PROTOCOL_TCP, length);
-    if ((packet.flags & RX_CHECKSUM_OK) === 0 && finish(sumBytes(bytes, at, length, pseudo)) !== 0) {
+    if ((packet.flags & RX_CHECKSUM_OK) === 0 && finish(sumView(view, at, length, pseudo)) !== 0) {
       this.drops.badChecksum++;
       return;
     }
@@ -261,7 +261,7 @@ export class GuestTcp {
     emitHeader(header, bytes, view, 0);
     view.setUint16(
       16,
-      finish(sumBytes(bytes, 0, 20, pseudoSum(packet.destination, packet.source, PROTOCOL_TCP, 20))),
+      finish(sumView(view, 0, 20, pseudoSum(packet.destination, packet.source, PROTOCOL_TCP, 20))),
     );
     this.counters.rstOut++;
     this.ip.send(packet.source, PROTOCOL_TCP, bytes);

@@ -1,5 +1,5 @@
 /** UDP (RFC 768, RFC 1122 section 4.1). */
-import { type Ipv4, finish, fold, pseudoSum, sumBytes } from '../core/index.js';
+import { type Ipv4, finish, fold, pseudoSum, sumView } from '../core/index.js';
 
 /** Header length, bytes. */
 export const UDP_HEADER = 8;
@@ -33,7 +33,7 @@ export function udpFault(
   const said = view.getUint16(at + 4);
   if (said < UDP_HEADER || said > length) return 'length';
   if (!verify || view.getUint16(at + 6) === 0) return undefined;
-  return fold(sumBytes(bytes, at, said, pseudoSum(source, destination, PROTOCOL, said))) === 0xffff
+  return fold(sumView(view, at, said, pseudoSum(source, destination, PROTOCOL, said))) === 0xffff
     ? undefined
     : 'checksum';
 }
@@ -58,17 +58,17 @@ export function emitUdp(datagram: UdpDatagram, source: Ipv4, destination: Ipv4):
   view.setUint16(2, datagram.destinationPort);
   view.setUint16(4, length);
   bytes.set(datagram.payload, UDP_HEADER);
-  view.setUint16(6, udpChecksum(bytes, 0, length, source, destination));
+  view.setUint16(6, udpChecksum(view, 0, length, source, destination));
   return bytes;
 }
 
 /** Checksum of a datagram whose checksum field is 0; a computed 0 goes as 0xffff (RFC 768). */
 export function udpChecksum(
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   length: number,
   source: Ipv4,
   destination: Ipv4,
 ): number {
-  return finish(sumBytes(bytes, at, length, pseudoSum(source, destination, PROTOCOL, length))) || 0xffff;
+  return finish(sumView(view, at, length, pseudoSum(source, destination, PROTOCOL, length))) || 0xffff;
 }
