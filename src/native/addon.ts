@@ -226,8 +226,8 @@ export interface Poller {
 
   // ---- streams
   /**
-   * Begins a TCP connection; WRITE comes once when it is decided, with ERR when it failed: `soError` says how. Nothing more is
-   * reported, neither an error nor the end, before `interest` is called. IPv4 by number.
+   * Begins a TCP connection; WRITE comes once when it is decided, with ERR when it failed: `soError` says how. IPv4 by
+   * number.
    */
   tcpConnect4(ip: number, port: number): number;
   /** The same with an address text (IPv4 or IPv6, `%scope` allowed), from a local address when `bindIp` is not null. */

@@ -44,7 +44,7 @@ pub struct Entry {
     armed: Option<u32>,
     /// An error or the end was reported while nothing was asked for.
     silent: bool,
-    /// A connect is under way: its one event takes the descriptor's interest along (EPOLLONESHOT).
+    /// A connect is under way. It is told by an edge (EPOLLET), so that being writable needs no call to be silenced.
     connecting: bool,
     /// Nobody else has the file description, so that closing it takes it out of the epoll set.
     sole: bool,
@@ -123,7 +123,7 @@ impl State {
         self.insert_entry(entry)
     }
 
-    /// As `insert`, of a TCP connect that has begun: WRITE is reported once, and nothing more until JavaScript asks.
+    /// As `insert`, of a TCP connect that has begun: WRITE is reported once, and then only errors until JavaScript asks for more.
     pub fn insert_connecting(&mut self, fd: OwnedFd) -> Res<i32> {
         let object = Object::Stream(Stream::Fresh);
         self.insert_entry(Entry {
@@ -208,7 +208,7 @@ impl State {
             events |= libc::EPOLLOUT as u32;
         }
         if entry.connecting {
-            events |= libc::EPOLLONESHOT as u32;
+            events |= libc::EPOLLET as u32;
         }
         let wanted = if (entry.silent || peer) && events == 0 { None } else { Some(events) };
         if wanted == entry.armed {
@@ -292,7 +292,6 @@ impl State {
         let Some(entry) = self.slab.get_mut(handle) else { return 0 };
         let has = |flag: i32| events & flag as u32 != 0;
         if entry.connecting {
-            // The kernel has switched the descriptor off; the next interest switches it on again.
             entry.connecting = false;
             entry.mask = 0;
             let ended = events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0;
