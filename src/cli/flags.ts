@@ -229,6 +229,14 @@ export function logFlags(command: Command, to: Collected, level: string): void {
 export function processFlags(command: Command, to: Collected): void {
   command.optionsGroup('Process:');
   configFlag(command, to);
+  add(
+    command,
+    '--state-file <file>',
+    'keeps leases over a restart; made when it does not exist',
+    (text, flag) => {
+      to.config.stateFile = to.check(flag, field.path, text);
+    },
+  );
   add(command, '--pid-file <file>', 'holds the process id while it runs', (text, flag) => {
     to.config.pidFile = to.check(flag, field.path, text);
   });

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
+import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { parsePublish } from '../forwarder/index.js';
 import { type ListenKind, parseDoor, parseFaults, parseLinkSpec } from '../link/index.js';
 import { parseRule } from '../policy/index.js';
@@ -50,6 +51,23 @@ export const subnet = matching('an IPv4 network of /8 to /29 such as 192.168.127
   const cidr = text.includes('/') ? parseCidr(text) : undefined;
   return cidr !== undefined && cidr.prefix >= 8 && cidr.prefix <= 29;
 });
+
+/** Any IPv4 network, /0 to /32. */
+export const network = matching(
+  'an IPv4 network such as 10.1.0.0/16',
+  (text) => text.includes('/') && parseCidr(text) !== undefined,
+);
+
+/** DHCP option 61 in hexadecimal. */
+export const clientId = matching(
+  '2 to 255 bytes in hexadecimal such as 01:52:54:00:12:34:56',
+  (text) => parseClientId(text) !== undefined,
+);
+
+export const hostname = matching(
+  'a host name of up to 63 letters, digits and inner hyphens',
+  (text) => cleanHostname(text) === text.toLowerCase(),
+);
 
 export const mac = matching('a unicast MAC address such as 5a:94:ef:e4:0c:ee', (text) => {
   const parsed = parseMac(text);

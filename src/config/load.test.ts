@@ -115,7 +115,7 @@ describe('parseConfig', () => {
     ['services: fd:3', 'services: the control API cannot be at "fd:3"; allowed'],
     [
       'dhcp: {statics: [{ip: 10.0.0.1}]}',
-      'dhcp.statics[0]: {"ip":"10.0.0.1"} is not allowed; allowed: ip with either mac or guest',
+      'dhcp.statics[0]: {"ip":"10.0.0.1"} is not allowed; allowed: ip with mac, clientId or both, or with guest',
     ],
     ['limits: {flowBuffer: 100000}', 'limits.flowBuffer: 100000 is not allowed; allowed: a power of two'],
     [

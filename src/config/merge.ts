@@ -45,8 +45,12 @@ function withoutUndefined<T extends object>(value: T): T {
 export function networkConfig(config: Config): NetworkConfig {
   const { guestIp, guestMac } = config;
   // The first guest's address is its own only where a MAC says who it is; otherwise it is simply handed out first.
-  const first = guestIp !== undefined && guestMac !== undefined ? [{ ip: guestIp, mac: guestMac }] : [];
-  const statics = [...first, ...(config.dhcp?.statics ?? [])];
+  const listed = config.dhcp?.statics ?? [];
+  const known = listed.some(
+    ({ ip, mac }) => ip === guestIp && mac?.toLowerCase() === guestMac?.toLowerCase(),
+  );
+  const named = guestIp !== undefined && guestMac !== undefined && !known;
+  const statics = [...(named ? [{ ip: guestIp, mac: guestMac }] : []), ...listed];
   return {
     name: config.name,
     subnet: config.subnet,
@@ -55,6 +59,7 @@ export function networkConfig(config: Config): NetworkConfig {
     guestIp,
     hostAlias: aliasOf(config.hostAlias),
     mtu: config.mtu,
+    stateFile: config.stateFile,
     dhcp: { ...config.dhcp, ...(statics.length === 0 ? {} : { statics }) },
     dns: config.dns,
     policy: config.policy,

@@ -19,6 +19,49 @@ function list<T extends z.ZodType>(item: T) {
 
 const yesNo = z.boolean({ error: 'true or false' });
 
+const route = section({
+  to: field.network.describe('Network, such as 10.1.0.0/16'),
+  via: field.ipv4.optional().describe('Next hop in the subnet. Default: the gateway'),
+});
+
+/** What clients are told by DHCP beside their address. */
+const answers = {
+  leaseSeconds: field.whole('seconds', 60, 31_536_000).optional().describe('Default 86,400'),
+  domain: field.dnsName.optional().describe("The guests' domain"),
+  search: list(field.dnsName).optional().describe('Search domains (RFC 3397)'),
+  router: z
+    .union([z.literal(false), field.ipv4], { error: 'false, or an IPv4 address of the subnet' })
+    .optional()
+    .describe('Default route; false: none. Default: the gateway'),
+  dns: list(field.ipv4).optional().describe('Name servers. Default: the gateway'),
+  ntp: list(field.ipv4).optional().describe('Time servers (option 42). Default: the gateway'),
+  routes: list(route).optional().describe('Classless static routes (RFC 3442) beside the default route'),
+};
+const ownAnswers = {
+  ...answers,
+  hostname: field.hostname.optional().describe('Told to it as its host name'),
+};
+
+const staticLease = section({
+  ip: field.ipv4,
+  mac: field.mac.optional().describe('For the machine with this MAC address'),
+  clientId: field.clientId.optional().describe('For the machine with this client id (option 61)'),
+  guest: field.guestName.optional().describe('For the guest of this name'),
+  ...ownAnswers,
+}).refine(
+  (entry) => (entry.mac === undefined && entry.clientId === undefined) !== (entry.guest === undefined),
+  {
+    error: 'ip with mac, clientId or both, or with guest',
+  },
+);
+
+const dhcpSchema = section({
+  ...answers,
+  statics: list(staticLease)
+    .optional()
+    .describe('Addresses kept by MAC address, client id or guest name, and what their holders are told'),
+});
+
 /** What can be said about the guest of one link. */
 const guestSchema = section({
   name: field.guestName
@@ -29,6 +72,7 @@ const guestSchema = section({
   mtu: field.whole('bytes', 576, 65_520).optional().describe('Largest IP packet towards it'),
   policy: list(field.rule).optional().describe('Rules for this guest alone, before the others'),
   maxFlows: field.whole('connections', 1, 1_000_000).optional().describe('Connections it may have at once'),
+  dhcp: section(ownAnswers).optional().describe('What it is told by DHCP, before what all are'),
 }).describe('The guest of this link');
 
 const guest = guestSchema.optional();
@@ -77,20 +121,6 @@ const linkSchema = z.discriminatedUnion(
   ],
   { error: 'one of qemu, vpnkit, connect, vsock, vfkit, bess, tap, tap-fd, fd, stdio, with its keys' },
 );
-
-const dhcpSchema = section({
-  leaseSeconds: field.whole('seconds', 60, 31_536_000).optional().describe('Default 86,400'),
-  domain: field.dnsName.optional().describe("The guests' domain"),
-  search: list(field.dnsName).optional().describe('Search domains (RFC 3397)'),
-  statics: list(
-    section({ ip: field.ipv4, mac: field.mac.optional(), guest: field.guestName.optional() }).refine(
-      (entry) => (entry.mac === undefined) !== (entry.guest === undefined),
-      { error: 'ip with either mac or guest' },
-    ),
-  )
-    .optional()
-    .describe('Addresses kept by MAC or by guest name'),
-});
 
 const dnsSchema = section({
   hosts: z
@@ -170,6 +200,7 @@ export const configSchema = section({
   tokenFile: field.path
     .optional()
     .describe('Bearer token of the control API over TCP and on connect listeners; made when it is missing'),
+  stateFile: field.path.optional().describe('Keeps leases over a restart; made when it does not exist'),
   dhcp: dhcpSchema.optional(),
   dns: dnsSchema.optional(),
   policy: policySchema.optional(),

@@ -34,3 +34,9 @@ export function cleanHostname(name: string | undefined): string | undefined {
   const label = name?.split('.', 1)[0]?.toLowerCase();
   return label !== undefined && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label) ? label : undefined;
 }
+
+/** A client id (option 61) as people write it: hexadecimal, with or without colons. Undefined when it is none. */
+export function parseClientId(text: string): string | undefined {
+  const hex = text.toLowerCase().replaceAll(':', '');
+  return /^([0-9a-f]{2}){2,255}$/.test(hex) ? hex : undefined;
+}

@@ -23,6 +23,6 @@ export { type GuestKey, type ReserveResult, type StaticLease } from './pool.js';
 export { type LeaseLimits } from './leases.js';
 export { type DhcpSettings } from './settings.js';
 export { type DhcpSnapshot, type LeaseRecord, type RestoreResult } from './snapshot.js';
-export { cleanHostname } from './client.js';
+export { cleanHostname, parseClientId } from './client.js';
 export { DhcpServer } from './server.js';
 export * from './types.js';

@@ -116,7 +116,7 @@ describe('who is who', () => {
     expect(typeOf(bench.send(MessageType.request, { ciaddr: '192.168.127.2' }, 'b'))).toBe(MessageType.nak);
     bench.send(MessageType.release, { ciaddr: '192.168.127.2' }, 'b');
     expect(bench.server.leases()).toHaveLength(2);
-    bench.server.detach('a');
+    bench.server.detach('a', bench.now);
     expect(typeOf(bench.send(MessageType.request, { ciaddr: '192.168.127.3' }, 'b'))).toBe(MessageType.ack);
     expect(text(bench.obtain({}, 'c'))).toBe('192.168.127.2');
     expect(bench.server.leaseAt(ip('192.168.127.2'))?.guest).toBe('c');
@@ -128,8 +128,8 @@ describe('who is who', () => {
     bench.send(MessageType.decline, { requested: '192.168.127.2' }, 'a');
     bench.obtain({}, 'a');
     bench.obtain({}, 'b');
-    bench.server.detach('b');
-    bench.server.detach('a');
+    bench.server.detach('b', bench.now);
+    bench.server.detach('a', bench.now);
     expect(text(bench.obtain({}, 'c'))).toBe('192.168.127.3');
   });
 
@@ -137,7 +137,7 @@ describe('who is who', () => {
     const bench = new Bench();
     bench.obtain({}, 1);
     bench.obtain({ mac: MAC_B }, 2);
-    bench.server.detach(1);
+    bench.server.detach(1, bench.now);
     expect(bench.server.leases().map((lease) => lease.guest)).toEqual([undefined, 2]);
     expect(typeOf(bench.send(MessageType.request, { ciaddr: '192.168.127.2' }, 3))).toBe(MessageType.ack);
     expect(bench.events.at(-1)).toMatchObject({ kind: 'renewed', lease: { guest: 3 } });
@@ -229,7 +229,7 @@ describe('kept addresses', () => {
     const bench = new Bench();
     bench.server.reserve('vm', ip('192.168.127.2'));
     bench.obtain({}, 'vm');
-    bench.server.detach('vm');
+    bench.server.detach('vm', bench.now);
     expect(text(bench.obtain({ mac: MAC_B }, 'x'))).toBe('192.168.127.3');
     expect(text(bench.obtain({}, 'vm'))).toBe('192.168.127.2');
   });
@@ -292,7 +292,7 @@ describe('whatever comes', () => {
         bench.server.reserve(2, ip('10.0.0.4'));
         for (const { type, client, guest, last, shape, pass, detach } of steps) {
           bench.pass(pass);
-          if (detach && pass > 0) bench.server.detach(guest);
+          if (detach && pass > 0) bench.server.detach(guest, bench.now);
           const address = `10.0.0.${last}`;
           const server = (shape & 1) === 0 ? {} : { server: '10.0.0.1' };
           const claim = (shape & 2) === 0 ? { requested: address } : { ciaddr: address };

@@ -9,6 +9,9 @@
  *
  * Clients are told apart by client id or MAC (RFC 2131 section 4.2), but a lease belongs to the guest that got it: a
  * clone of it on another port, with the same ids, is another client for as long as the first is attached.
+ *
+ * A lease outlives its guest: a machine that comes back finds it. But the address that is kept for a guest (its place) is
+ * for whatever machine is there now; `predecessor` says whether one that was there before still has it.
  */
 import { Timer, Timers, type Ipv4, type Mac, type Millis } from '../core/index.js';
 import type { AddressPool, DhcpClient, GuestKey, ReserveResult } from './pool.js';
@@ -17,6 +20,9 @@ export type LeaseState = 'offered' | 'bound' | 'free' | 'declined';
 
 /** How long an offered address waits for the client's request (RFC 2131 section 3.1 wants it kept). */
 export const OFFER_MILLIS = 30_000;
+
+/** How long a machine that went away, and may come back, keeps the address of its place from the next one. */
+export const COME_BACK_MILLIS = 10_000;
 
 export interface LeaseLimits {
   /** Leases of all guests. Default 4096. */
@@ -34,6 +40,9 @@ export class Lease {
   clientId: string | undefined;
   hostname: string | undefined;
   guest: GuestKey | undefined;
+  /** Who had it when it was last attached, and when that ended. */
+  formerGuest: GuestKey | undefined;
+  leftAt: Millis = 0;
   state: LeaseState = 'free';
   /** End of `state` on the monotonic clock; Infinity when it is free or never ends. */
   get until(): Millis {
@@ -53,6 +62,20 @@ export class Lease {
 }
 
 export type LeaseRefusal = 'poolExhausted' | 'tableFull' | 'guestLimit';
+/** A lease on the address of a place, held by another machine than the one that is there now. */
+export interface Predecessor {
+  readonly lease: Lease;
+  /** It is gone for good; otherwise it may still be there, beside the new one. */
+  readonly gone: boolean;
+}
+
+/** Who hears of leases. */
+export interface LeaseListener {
+  expired(lease: Lease, now: Millis): void;
+  /** A lease that is kept over a restart became another one, or there is none any more. */
+  changed(ip: Ipv4): void;
+}
+
 /** What the table thinks of a client's claim to an address. */
 export type Claim = 'own' | 'other' | 'unknown' | 'impossible';
 
@@ -62,26 +85,28 @@ export class LeaseTable {
   private readonly maxPerGuest: number;
   private readonly declineMillis: Millis;
   private readonly inUse: (ip: Ipv4, guest: GuestKey | undefined) => boolean;
-  private readonly onExpired: (lease: Lease, now: Millis) => void;
+  private readonly listener: LeaseListener;
   private readonly timers = new Timers();
   private readonly byIp = new Map<Ipv4, Lease>();
   private readonly byKey = new Map<string, Lease>();
   private readonly perGuest = new Map<GuestKey, number>();
   /** Free leases, the one that has been free for longest first. */
   private readonly free = new Set<Lease>();
+  /** How often an address went to another client because no fresh one was left. */
+  reused = 0;
 
   constructor(
     pool: AddressPool,
     limits: LeaseLimits,
     inUse: (ip: Ipv4, guest: GuestKey | undefined) => boolean,
-    onExpired: (lease: Lease, now: Millis) => void,
+    listener: LeaseListener,
   ) {
     this.pool = pool;
     this.maxLeases = limits.maxLeases ?? 4096;
     this.maxPerGuest = limits.maxPerGuest ?? 64;
     this.declineMillis = limits.declineMillis ?? 600_000;
     this.inUse = inUse;
-    this.onExpired = onExpired;
+    this.listener = listener;
   }
 
   get size(): number {
@@ -141,8 +166,8 @@ export class LeaseTable {
     const lease = this.find(client);
     const fixed = this.pool.fixedFor(client);
     if (lease?.ip === ip) {
-      const better = fixed !== undefined && fixed !== ip && this.available(fixed, client);
-      return this.pool.allows(ip, client) && !better ? 'own' : 'other';
+      const better = this.moves(lease, fixed) && this.available(fixed, client);
+      return this.mayKeep(lease, client) && !better ? 'own' : 'other';
     }
     if (!this.available(ip, client)) return 'impossible';
     if (lease) return fixed === ip ? 'unknown' : 'other';
@@ -176,28 +201,43 @@ export class LeaseTable {
     this.enter(lease, 'declined', now + this.declineMillis);
   }
 
-  /** Keeps an address for a guest; `taken` while another client holds it. */
-  reserve(guest: GuestKey, ip: Ipv4): ReserveResult {
+  /** Keeps an address for a guest; `taken` while another client holds it. Loosely: leases in force go before it. */
+  reserve(guest: GuestKey, ip: Ipv4, loosely = false): ReserveResult {
     const lease = this.byIp.get(ip);
     if (lease && lease.state !== 'free' && lease.guest !== guest) {
       // A restored lease whose guest has not spoken yet, or one that went away, is nobody's until it comes back.
       if (lease.guest !== undefined || lease.state === 'declined') return 'taken';
     }
-    return this.pool.reserve(guest, ip);
+    return this.pool.reserve(guest, ip, loosely);
   }
 
   /** A guest went away: its leases run on, and whoever comes with the same ids has them. Its reservation stays. */
-  detach(guest: GuestKey): void {
+  detach(guest: GuestKey, now: Millis): void {
     this.perGuest.delete(guest);
     for (const lease of [...this.byIp.values()]) {
       if (lease.guest !== guest) continue;
       lease.guest = undefined;
+      lease.formerGuest = guest;
+      lease.leftAt = now;
       const plain = plainKeyOf(lease.key);
       if (plain === lease.key || this.byKey.has(plain)) continue;
       this.byKey.delete(lease.key);
       lease.key = plain;
       this.byKey.set(plain, lease);
     }
+  }
+
+  /** The lease of another machine on the address that is kept for this client's place; only for a client without one. */
+  predecessor(client: DhcpClient, now: Millis): Predecessor | undefined {
+    const fixed = client.guest === undefined ? undefined : this.pool.fixedFor(client);
+    const lease = fixed === undefined ? undefined : this.byIp.get(fixed);
+    if (lease?.state !== 'bound' || lease.mac === client.mac || this.find(client) !== undefined)
+      return undefined;
+    if (lease.guest === client.guest) return { lease, gone: false };
+    if (lease.guest !== undefined || lease.formerGuest !== client.guest) return undefined;
+    // The same name is the same machine, made anew; any other may be back in a moment, after a link that broke.
+    const same = lease.hostname !== undefined && lease.hostname === client.hostname;
+    return same || now - lease.leftAt >= COME_BACK_MILLIS ? { lease, gone: true } : undefined;
   }
 
   /** Puts back a lease of a snapshot; false when its place is taken or no longer ours to give. */
@@ -213,26 +253,39 @@ export class LeaseTable {
   private keep(client: DhcpClient): Lease | undefined {
     const lease = this.find(client);
     const fixed = this.pool.fixedFor(client);
-    if (fixed !== undefined && lease?.ip !== fixed && this.available(fixed, client)) {
+    if (this.moves(lease, fixed) && this.available(fixed, client)) {
       if (lease) this.remove(lease);
       const taken = this.take(fixed, client);
       return typeof taken === 'string' ? undefined : taken;
     }
-    if (lease && !this.pool.allows(lease.ip, client)) {
+    if (lease && !this.mayKeep(lease, client)) {
       this.remove(lease);
       return undefined;
     }
     return lease;
   }
 
+  /** Whether a client shall have the address kept for it instead of the one it has. */
+  private moves(lease: Lease | undefined, fixed: Ipv4 | undefined): fixed is Ipv4 {
+    if (fixed === undefined || lease?.ip === fixed) return false;
+    return lease?.state !== 'bound' || !this.pool.isLoose(fixed);
+  }
+
+  private mayKeep(lease: Lease, client: DhcpClient): boolean {
+    return this.pool.allows(lease.ip, client) || (lease.state === 'bound' && this.pool.isLoose(lease.ip));
+  }
+
   private create(client: DhcpClient, requested: Ipv4 | undefined): Lease | LeaseRefusal {
     if (requested !== undefined && !this.byIp.has(requested) && this.available(requested, client)) {
       return this.take(requested, client);
     }
-    const ip =
-      this.pool.lowestFree((candidate) => this.byIp.has(candidate) || this.inUse(candidate, client.guest)) ??
-      this.oldestFree(client);
-    return ip === undefined ? 'poolExhausted' : this.take(ip, client);
+    const fresh = this.pool.lowestFree(
+      (candidate) => this.byIp.has(candidate) || this.inUse(candidate, client.guest),
+    );
+    const ip = fresh ?? this.oldestFree(client);
+    if (ip === undefined) return 'poolExhausted';
+    if (fresh === undefined) this.reused++;
+    return this.take(ip, client);
   }
 
   private oldestFree(client: DhcpClient): Ipv4 | undefined {
@@ -290,6 +343,7 @@ export class LeaseTable {
     this.byIp.delete(lease.ip);
     this.byKey.delete(lease.key);
     if (lease.guest !== undefined) this.count(lease.guest, -1);
+    this.listener.changed(lease.ip);
   }
 
   /** The client as it is now: names and ids may have changed, and the guest may be a new one. */
@@ -308,13 +362,15 @@ export class LeaseTable {
     this.free.delete(lease);
     if (state === 'free') this.free.add(lease);
     this.timers.set(lease.timer, until);
+    // An offer that nobody takes up is nothing to keep; until then what was kept of the address stays.
+    if (state !== 'offered') this.listener.changed(lease.ip);
   }
 
   private ended(lease: Lease, now: Millis): void {
     const was = lease.state;
     if (was === 'declined') this.remove(lease);
     else this.release(lease);
-    if (was === 'bound') this.onExpired(lease, now);
+    if (was === 'bound') this.listener.expired(lease, now);
   }
 
   private count(guest: GuestKey, change: number): void {

@@ -5,6 +5,7 @@
  * excluded. A static lease or a guest's reservation keeps its address from everybody else, inside the range or not.
  */
 import { cidrContains, cidrLast, type Cidr, type Ipv4, type Mac } from '../core/index.js';
+import type { DhcpSettings } from './settings.js';
 
 /** Whatever identifies an attachment; stable as long as it is attached. */
 export type GuestKey = string | number;
@@ -31,6 +32,8 @@ export interface StaticLease {
   /** Hexadecimal, lower case. */
   readonly clientId?: string | undefined;
   readonly hostname?: string | undefined;
+  /** What this client is told, before what all are. */
+  readonly settings?: DhcpSettings | undefined;
 }
 
 export interface PoolConfig {
@@ -53,6 +56,8 @@ export class AddressPool {
   private readonly staticIps = new Map<Ipv4, StaticLease>();
   private readonly byGuest = new Map<GuestKey, Ipv4>();
   private readonly guestOf = new Map<Ipv4, GuestKey>();
+  /** Reservations that give way to whoever holds a lease on the address already. */
+  private readonly loose = new Set<Ipv4>();
 
   constructor(config: PoolConfig) {
     this.subnet = config.subnet;
@@ -98,18 +103,20 @@ export class AddressPool {
     return own.find((lease) => lease.mac !== undefined || lease.clientId !== undefined) ?? own[0];
   }
 
-  isReservedFor(ip: Ipv4, guest: GuestKey | undefined): boolean {
-    return guest !== undefined && this.guestOf.get(ip) === guest;
+  /** Whether the address is kept for a guest only as far as nobody has a lease on it. */
+  isLoose(ip: Ipv4): boolean {
+    return this.loose.has(ip);
   }
 
   /** Keeps an address for a guest instead of the one kept before. Leases are the caller's to look at. */
-  reserve(guest: GuestKey, ip: Ipv4): ReserveResult {
+  reserve(guest: GuestKey, ip: Ipv4, loosely = false): ReserveResult {
     if (!this.isHost(ip)) return 'outOfRange';
     const holder = this.guestOf.get(ip);
     if ((holder !== undefined && holder !== guest) || this.staticIps.has(ip)) return 'taken';
     this.unreserve(guest);
     this.byGuest.set(guest, ip);
     this.guestOf.set(ip, guest);
+    if (loosely) this.loose.add(ip);
     return 'ok';
   }
 
@@ -118,6 +125,7 @@ export class AddressPool {
     if (ip === undefined) return;
     this.byGuest.delete(guest);
     this.guestOf.delete(ip);
+    this.loose.delete(ip);
   }
 
   reservationOf(guest: GuestKey): Ipv4 | undefined {

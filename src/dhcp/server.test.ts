@@ -261,6 +261,7 @@ describe('the other messages', () => {
       received: { discover: 1, request: 2, decline: 1, release: 1, inform: 1 },
       sent: { offer: 1, ack: 2, nak: 1 },
       drops: { malformed: 1 },
+      addresses: { reused: 0, conflicts: 0, vacated: 0 },
     });
   });
 

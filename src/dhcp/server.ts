@@ -9,15 +9,7 @@
  * Not supported: relay agents (there is none on this network; a relayed message would get an address of the wrong
  * subnet), BOOTP without option 53, rapid commit (RFC 4039), forcerenew, authentication.
  */
-import {
-  IPV4_ANY,
-  IPV4_BROADCAST,
-  MAC_BROADCAST,
-  MAC_ZERO,
-  isGroupMac,
-  type Ipv4,
-  type Millis,
-} from '../core/index.js';
+import { IPV4_ANY, MAC_ZERO, isGroupMac, type Ipv4, type Millis } from '../core/index.js';
 import { clientOf } from './client.js';
 import { MessageType, Option } from './codes.js';
 import { LeaseTable, type Lease } from './leases.js';
@@ -29,18 +21,25 @@ import {
   answerOptions,
   type DhcpSettings,
 } from './settings.js';
-import { restoreLeases, snapshotLeases, type DhcpSnapshot, type RestoreResult } from './snapshot.js';
+import {
+  recordOf,
+  restoreLeases,
+  snapshotLeases,
+  type DhcpSnapshot,
+  type LeaseRecord,
+  type RestoreResult,
+} from './snapshot.js';
 import type {
   DhcpConfig,
   DhcpContext,
   DhcpCounters,
-  DhcpDestination,
   DhcpDrop,
   DhcpEvent,
   DhcpInstant,
   DhcpReply,
   LeaseInfo,
 } from './types.js';
+import { EVERYBODY, blank, destination } from './reply.js';
 import { parseDhcp, type DhcpMessage } from './wire.js';
 
 export class DhcpServer {
@@ -49,7 +48,13 @@ export class DhcpServer {
   private readonly received = { discover: 0, request: 0, decline: 0, release: 0, inform: 0 };
   private readonly sent = { offer: 0, ack: 0, nak: 0 };
   private readonly drops: Partial<Record<DhcpDrop, number>> = {};
-  readonly counters: DhcpCounters = { received: this.received, sent: this.sent, drops: this.drops };
+  private readonly addresses = { reused: 0, conflicts: 0, vacated: 0 };
+  readonly counters: DhcpCounters = {
+    received: this.received,
+    sent: this.sent,
+    drops: this.drops,
+    addresses: this.addresses,
+  };
 
   constructor(config: DhcpConfig) {
     this.config = config;
@@ -59,9 +64,10 @@ export class DhcpServer {
       range: config.range,
       statics: config.statics,
     });
-    this.table = new LeaseTable(pool, config, config.inUse ?? (() => false), (lease) =>
-      this.tell('expired', lease),
-    );
+    this.table = new LeaseTable(pool, config, config.inUse ?? (() => false), {
+      expired: (lease) => this.tell('expired', lease),
+      changed: (ip) => config.recordChanged?.(ip),
+    });
   }
 
   /** Parses and handles a UDP payload. Never throws. */
@@ -128,10 +134,11 @@ export class DhcpServer {
 
   /**
    * Keeps an address for a guest, whatever ids its system uses: clients of one MAC take it over from each other.
-   * `taken` when it is kept for or held by another one, `outOfRange` when no guest may have it.
+   * `taken` when it is kept for or held by another one, `outOfRange` when no guest may have it. Loosely: whoever has a
+   * lease on it, or on another address, goes on with that.
    */
-  reserve(guest: GuestKey, ip: Ipv4): ReserveResult {
-    return this.table.reserve(guest, ip);
+  reserve(guest: GuestKey, ip: Ipv4, loosely = false): ReserveResult {
+    return this.table.reserve(guest, ip, loosely);
   }
 
   /** Drops a guest's reservation; its lease runs on. */
@@ -140,8 +147,41 @@ export class DhcpServer {
   }
 
   /** Tells that a guest went away: its leases run on and go to whoever comes back with the same ids. */
-  detach(guest: GuestKey): void {
-    this.table.detach(guest);
+  detach(guest: GuestKey, now: Millis): void {
+    this.table.detach(guest, now);
+  }
+
+  /**
+   * For a DISCOVER: the address of this guest's place, when another machine of it holds the lease. Whether that machine is
+   * still there is the caller's to find out; if not, `vacate`.
+   */
+  heldByPredecessor(request: DhcpMessage, context: DhcpContext): Ipv4 | undefined {
+    const found = this.table.predecessor(clientOf(request, context.guestId), context.now);
+    return found === undefined || found.gone ? undefined : found.lease.ip;
+  }
+
+  /** Ends the lease on an address: its holder is no longer there. */
+  vacate(ip: Ipv4): void {
+    const lease = this.table.at(ip);
+    if (lease?.state !== 'bound') return;
+    this.addresses.vacated++;
+    this.table.release(lease);
+    this.tell('released', lease);
+  }
+
+  /** Sets an offered address aside, as after a DECLINE: somebody was found to use it. */
+  conflict(ip: Ipv4, now: Millis): void {
+    const lease = this.table.at(ip);
+    if (lease?.state !== 'offered') return;
+    this.addresses.conflicts++;
+    this.table.decline(lease, now);
+    this.tell('declined', lease);
+  }
+
+  /** What is to be kept of an address over a restart; undefined when nothing is. */
+  record(ip: Ipv4, at: DhcpInstant): LeaseRecord | undefined {
+    const lease = this.table.at(ip);
+    return lease === undefined ? undefined : recordOf(lease, at);
   }
 
   /** All leases worth keeping over a restart, as plain JSON. */
@@ -155,10 +195,14 @@ export class DhcpServer {
   }
 
   private discover(request: DhcpMessage, client: DhcpClient, now: Millis): DhcpReply | undefined {
+    const before = this.table.find(client)?.ip;
+    const predecessor = this.table.predecessor(client, now);
+    if (predecessor?.gone === true) this.vacate(predecessor.lease.ip);
     const lease = this.table.offer(client, readAddress(request.options.get(Option.requestedAddress)), now);
+    this.addresses.reused = this.table.reused;
     if (typeof lease === 'string') return this.drop(lease);
     this.sent.offer++;
-    return this.answer(request, MessageType.offer, lease.ip, client);
+    return this.answer(request, MessageType.offer, lease.ip, client, lease.ip !== before);
   }
 
   /** RFC 2131 section 4.3.2 tells the client's state from which of these three are there. */
@@ -259,11 +303,23 @@ export class DhcpServer {
     return this.answer(request, MessageType.ack, IPV4_ANY, client);
   }
 
-  private answer(request: DhcpMessage, type: MessageType, yiaddr: Ipv4, client: DhcpClient): DhcpReply {
+  private answer(
+    request: DhcpMessage,
+    type: MessageType,
+    yiaddr: Ipv4,
+    client: DhcpClient,
+    fresh = false,
+  ): DhcpReply {
     const { gateway, subnet } = this.config;
     const options = answerOptions(request, type, gateway, this.settingsOf(client), subnet);
+    const promises = type === MessageType.ack && yiaddr !== IPV4_ANY;
     const ciaddr = type === MessageType.ack ? request.ciaddr : IPV4_ANY;
-    return { message: { ...blank(request), ciaddr, yiaddr, options }, to: destination(request, yiaddr) };
+    return {
+      message: { ...blank(request), ciaddr, yiaddr, options },
+      to: destination(request, yiaddr),
+      fresh,
+      promises,
+    };
   }
 
   private nak(request: DhcpMessage, why: string): DhcpReply {
@@ -276,16 +332,17 @@ export class DhcpServer {
     const clientId = request.options.get(Option.clientId);
     if (clientId !== undefined) options.set(Option.clientId, clientId);
     // RFC 2131 section 4.1: a NAK is broadcast, because the client may not have the address that it thinks it has.
-    return { message: { ...blank(request), options }, to: EVERYBODY };
+    return { message: { ...blank(request), options }, to: EVERYBODY, fresh: false, promises: false };
   }
 
   private settingsOf(client: DhcpClient): DhcpSettings {
     const { config } = this;
     const told = config.settings ?? {};
-    const hostname = this.table.pool.staticFor(client)?.hostname;
+    const fixed = this.table.pool.staticFor(client);
+    const name = fixed?.hostname === undefined ? {} : { hostname: fixed.hostname };
     const base = { routers: [config.gateway], dns: [config.gateway], ...told };
     const own = client.guest === undefined ? undefined : config.settingsFor?.(client.guest);
-    return { ...base, ...(hostname === undefined ? {} : { hostname }), ...own };
+    return { ...base, ...own, ...name, ...fixed?.settings };
   }
 
   private leaseMillis(settings: DhcpSettings): Millis {
@@ -301,32 +358,6 @@ export class DhcpServer {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
     return undefined;
   }
-}
-
-const EVERYBODY: DhcpDestination = { kind: 'broadcast', ip: IPV4_BROADCAST, mac: MAC_BROADCAST };
-
-/** RFC 2131 section 4.1. */
-function destination(request: DhcpMessage, yiaddr: Ipv4): DhcpDestination {
-  if (request.ciaddr !== IPV4_ANY) return { kind: 'unicast', ip: request.ciaddr, mac: request.chaddr };
-  if (request.broadcast) return EVERYBODY;
-  return { kind: 'unicast', ip: yiaddr, mac: request.chaddr };
-}
-
-/** The fixed part of every answer (RFC 2131 table 3). */
-function blank(request: DhcpMessage): DhcpMessage {
-  const zero = IPV4_ANY;
-  const { xid, broadcast, chaddr } = request;
-  const fixed = {
-    op: 2,
-    hops: 0,
-    xid,
-    secs: 0,
-    broadcast,
-    ciaddr: zero,
-    yiaddr: zero,
-    siaddr: zero,
-  } as const;
-  return { ...fixed, giaddr: zero, chaddr, options: new Map() };
 }
 
 function infoOf(lease: Lease): LeaseInfo {

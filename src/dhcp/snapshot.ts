@@ -4,7 +4,7 @@
  */
 import { formatIpv4, parseIpv4, parseMac, type Millis } from '../core/index.js';
 import { cleanHostname, clientKey } from './client.js';
-import type { LeaseTable } from './leases.js';
+import type { Lease, LeaseTable } from './leases.js';
 
 /** One lease: in force, or kept so that its client finds it again. */
 export interface LeaseRecord {
@@ -35,20 +35,22 @@ interface Instant {
 
 /** Bound and free leases, the longest free first, so that the order of reuse survives. */
 export function snapshotLeases(table: LeaseTable, at: Instant): DhcpSnapshot {
-  const leases: LeaseRecord[] = [];
-  for (const lease of table.inOrderOfReuse()) {
-    if (lease.state !== 'bound' && lease.state !== 'free') continue;
-    const expires = lease.state === 'bound' && Number.isFinite(lease.until);
-    leases.push({
-      ip: formatIpv4(lease.ip),
-      mac: lease.mac,
-      ...(lease.clientId === undefined ? {} : { clientId: lease.clientId }),
-      ...(lease.hostname === undefined ? {} : { hostname: lease.hostname }),
-      state: lease.state,
-      ...(expires ? { expires: Math.round(at.wall + lease.until - at.now) } : {}),
-    });
-  }
+  const leases = [...table.inOrderOfReuse()].flatMap((lease) => recordOf(lease, at) ?? []);
   return { version: 1, leases };
+}
+
+/** What is kept of a lease; nothing of one that is only offered or was declined. */
+export function recordOf(lease: Lease, at: Instant): LeaseRecord | undefined {
+  if (lease.state !== 'bound' && lease.state !== 'free') return undefined;
+  const expires = lease.state === 'bound' && Number.isFinite(lease.until);
+  return {
+    ip: formatIpv4(lease.ip),
+    mac: lease.mac,
+    ...(lease.clientId === undefined ? {} : { clientId: lease.clientId }),
+    ...(lease.hostname === undefined ? {} : { hostname: lease.hostname }),
+    state: lease.state,
+    ...(expires ? { expires: Math.round(at.wall + lease.until - at.now) } : {}),
+  };
 }
 
 /** `longest` bounds what is left of a lease, should the wall clock have jumped. */

@@ -14,7 +14,7 @@ export interface DhcpConfig extends LeaseLimits {
   readonly range?: PoolConfig['range'];
   readonly statics?: readonly StaticLease[] | undefined;
   readonly settings?: DhcpSettings | undefined;
-  /** Settings of one guest; what it names goes before the network's. */
+  /** Settings of one guest; what it names goes before the network's, and a static lease's before both. */
   readonly settingsFor?: ((guest: GuestKey) => DhcpSettings | undefined) | undefined;
   /**
    * Also answers clients that it has no record of and that ask for the address that they had before: ACK when it is
@@ -25,6 +25,8 @@ export interface DhcpConfig extends LeaseLimits {
   /** Whether somebody other than this guest is known to use an address that has no lease. */
   readonly inUse?: ((ip: Ipv4, guest: GuestKey | undefined) => boolean) | undefined;
   readonly changed?: ((event: DhcpEvent) => void) | undefined;
+  /** What is to be kept of this address (`DhcpServer.record`) is another thing now. Comes before the answer. */
+  readonly recordChanged?: ((ip: Ipv4) => void) | undefined;
 }
 
 /** When, on both clocks. */
@@ -48,6 +50,10 @@ export interface DhcpDestination {
 export interface DhcpReply {
   readonly message: DhcpMessage;
   readonly to: DhcpDestination;
+  /** An OFFER of an address that this client did not have before. */
+  readonly fresh: boolean;
+  /** An ACK of a lease: what it promises must be kept before it leaves. */
+  readonly promises: boolean;
 }
 
 /** A lease for people, files and the API. */
@@ -87,4 +93,12 @@ export interface DhcpCounters {
   readonly received: Readonly<Record<'discover' | 'request' | 'decline' | 'release' | 'inform', number>>;
   readonly sent: Readonly<Record<'offer' | 'ack' | 'nak', number>>;
   readonly drops: Readonly<Partial<Record<DhcpDrop, number>>>;
+  readonly addresses: {
+    /** Given to another client because no fresh one was left. */
+    readonly reused: number;
+    /** Set aside because somebody answered on them. */
+    readonly conflicts: number;
+    /** Given up for the machine that took its holder's place. */
+    readonly vacated: number;
+  };
 }

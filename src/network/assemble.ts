@@ -28,6 +28,7 @@ import { Guests } from './guests.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
 import { Services } from './services.js';
 import { answerTime } from './time-service.js';
+import { NetworkState } from './state.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 import { Upper } from './upper.js';
 
@@ -47,6 +48,7 @@ export interface Parts {
   readonly dhcp: DhcpService;
   readonly dns: DnsService;
   readonly roster: Guests;
+  readonly state: NetworkState;
 }
 
 /** Throws ERR_NETPROXY_CONFIG before anything is opened. */
@@ -81,8 +83,8 @@ export function assemble(
   const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
     roster.find(spec, callback);
   });
-  const dhcp = new DhcpService(stack, addresses, config, leaseChanged);
-  const roster = new Guests(stack, dhcp, addresses, config);
+  const dhcp = new DhcpService(stack, addresses, config, logger, leaseChanged);
+  const roster = new Guests(stack, dhcp, addresses);
   const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger, native.lookups);
   answerTime(services, stack, gatewayIp);
   upper.parts = { stack, services, outbound, nat, publisher, dhcp, pinger: native.pinger?.(stack) };
@@ -102,6 +104,7 @@ export function assemble(
     dhcp,
     dns,
     roster,
+    state: new NetworkState(config.stateFile, { logger, scheduler, disk: deps.disk }, dhcp),
   };
 }
 

@@ -1,19 +1,32 @@
 /** DHCP on the gateway: the server's answers on the wire. */
 import {
   type Ipv4,
+  type Logger,
+  type Millis,
   type Scheduler,
   Timer,
   formatIpv4,
   macHigh,
   macLow,
-  parseIpv4,
-  parseMac,
 } from '../core/index.js';
-import { type DhcpEvent, type DhcpReply, DhcpServer, type StaticLease, encodeDhcp } from '../dhcp/index.js';
-import { NetproxyError } from '../core/index.js';
-import type { Stack, UdpIn } from '../stack/index.js';
+import {
+  type DhcpContext,
+  type DhcpEvent,
+  type DhcpMessage,
+  type DhcpReply,
+  DhcpServer,
+  MessageType,
+  Option,
+  encodeDhcp,
+  parseDhcp,
+} from '../dhcp/index.js';
+import type { StateStore } from '../host/index.js';
+import type { Stack, StackPort, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
+import { type DhcpPlan, dhcpPlan } from './dhcp-config.js';
+import { AddressProbes, MAX_TRIES } from './dhcp-probe.js';
 import type { Guest } from './guest.js';
+import { LeaseKeeper } from './lease-keeper.js';
 import type { LeaseView, NetworkConfig } from './types.js';
 
 export const DHCP_SERVER_PORT = 67;
@@ -21,8 +34,14 @@ export const DHCP_CLIENT_PORT = 68;
 /** Addresses that a guest may keep from others by using them. */
 export const MAX_BELIEVED = 64;
 
+/** How often it is told that addresses run out, ms. */
+const POOL_NEWS: Millis = 60_000;
+
 export class DhcpService {
   readonly server: DhcpServer;
+  readonly plan: DhcpPlan;
+  readonly probes: AddressProbes;
+  readonly keeper: LeaseKeeper;
   private readonly stack: Stack;
   private readonly scheduler: Scheduler;
   /** Whose message is being answered. */
@@ -30,8 +49,13 @@ export class DhcpService {
   /** Leased addresses by guest, and how many changes of leases there had been when it was looked for. */
   private readonly known = new WeakMap<Guest, { readonly ip: Ipv4 | undefined; readonly changes: number }>();
   private changes = 0;
+  private readonly logger: Logger;
+  private refused = 0;
+  private reused = 0;
+  private poolNewsAt: Millis = 0;
   private readonly timer = new Timer((now) => {
     this.server.poll(now);
+    this.keeper.write();
     this.arm();
   });
 
@@ -39,46 +63,98 @@ export class DhcpService {
     stack: Stack,
     addresses: Addresses,
     config: NetworkConfig,
+    logger: Logger,
     changed: (event: DhcpEvent) => void,
   ) {
     this.stack = stack;
     this.scheduler = stack.deps.scheduler;
-    const { gatewayIp, hostAlias, subnet, mtu } = addresses;
+    this.logger = logger;
+    this.plan = dhcpPlan(config.dhcp, addresses);
+    this.probes = new AddressProbes(stack);
+    const { gatewayIp, hostAlias, subnet } = addresses;
     this.server = new DhcpServer({
       subnet,
       gateway: gatewayIp,
       excluded: hostAlias === undefined ? [] : [hostAlias],
       authoritative: true,
-      statics: staticLeases(config),
-      settings: {
-        routers: [gatewayIp],
-        dns: [gatewayIp],
-        ntp: [gatewayIp],
-        mtu,
-        domain: config.dhcp?.domain,
-        search: config.dhcp?.search,
-        leaseSeconds: config.dhcp?.leaseSeconds,
-      },
+      statics: this.plan.statics,
+      settings: this.plan.settings,
+      settingsFor: (key) => (this.client?.key === key ? this.client.told : undefined),
       inUse: (ip, guest) => this.usedByAnother(ip, guest),
       changed: (event) => {
         this.note(event);
         changed(event);
       },
+      recordChanged: (ip) => {
+        this.keeper.note(ip);
+      },
     });
+    this.keeper = new LeaseKeeper(this.server, this.scheduler);
+  }
+
+  get counters() {
+    const { server, probes, keeper } = this;
+    return { ...server.counters, probes: { ...probes.counters }, answersRefused: keeper.refused };
+  }
+
+  /** Takes leases back from the state file, and keeps them there from now on. */
+  keepIn(store: StateStore): void {
+    this.keeper.open(store, this.logger);
+    this.arm();
   }
 
   /** A datagram to port 67 of the gateway or of everybody. */
   input(datagram: UdpIn, guest: Guest): void {
-    const { bytes, offset, length } = datagram;
+    const { bytes, offset, length, port } = datagram;
+    const message = parseDhcp(bytes, offset, length);
+    if (typeof message === 'string') {
+      this.server.input(bytes, offset, length, this.context(guest));
+      return;
+    }
+    // Somebody else may still be in this guest's place: ask before the address of the place changes hands.
+    const held = isDiscover(message)
+      ? this.server.heldByPredecessor(message, this.context(guest))
+      : undefined;
+    if (held === undefined) this.answer(message, guest, port, 1);
+    else
+      this.probes.ask(held, message.chaddr, (used) => {
+        if (port.closed) return;
+        if (used === false) this.server.vacate(held);
+        this.answer(message, guest, port, 1);
+      });
+  }
+
+  private answer(message: DhcpMessage, guest: Guest, port: StackPort, tries: number): void {
     this.client = guest;
-    const reply = this.server.input(bytes, offset, length, {
-      guestId: guest.key,
-      now: this.scheduler.now(),
-      wall: this.scheduler.wall(),
-    });
+    const reply = this.server.handle(message, this.context(guest));
     this.client = undefined;
-    if (reply !== undefined) this.send(datagram, reply);
+    this.watchPool();
     this.arm();
+    if (reply === undefined) this.keeper.write();
+    // Asked again while its address is being probed: it has to wait.
+    else if (this.probes.isAsking(reply.message.yiaddr)) return;
+    else if (!reply.fresh) this.send(port, reply);
+    else this.offer(message, guest, port, reply, tries);
+  }
+
+  /** An address that this client did not have before: offered when nobody else uses it, else the next one. */
+  private offer(message: DhcpMessage, guest: Guest, port: StackPort, reply: DhcpReply, tries: number): void {
+    const { chaddr } = message;
+    const { yiaddr } = reply.message;
+    if (!this.probes.isDoubtful(yiaddr, chaddr, port)) {
+      this.send(port, reply);
+      return;
+    }
+    this.probes.ask(yiaddr, chaddr, (used) => {
+      if (port.closed) return;
+      if (used !== true) {
+        this.send(port, reply);
+        return;
+      }
+      this.server.conflict(yiaddr, this.scheduler.now());
+      this.logger.warn(`DHCP: ${formatIpv4(yiaddr)} is in use, though nobody leased it; it is set aside`);
+      if (tries < MAX_TRIES) this.answer(message, guest, port, tries + 1);
+    });
   }
 
   leases(nameOf: (key: string) => string | undefined): LeaseView[] {
@@ -107,12 +183,26 @@ export class DhcpService {
   }
 
   stop(): void {
+    this.keeper.write();
     this.stack.timers.cancel(this.timer);
   }
 
-  private send(datagram: UdpIn, { message, to }: DhcpReply): void {
+  /** An ACK leaves when the lease is written down: what a client was promised is never forgotten. */
+  private send(port: StackPort, reply: DhcpReply): void {
+    if (reply.promises) {
+      this.keeper.afterwards(() => {
+        this.transmit(port, reply);
+      });
+    } else {
+      this.keeper.write();
+      this.transmit(port, reply);
+    }
+  }
+
+  private transmit(port: StackPort, { message, to }: DhcpReply): void {
+    if (port.closed) return;
     this.stack.packets.udpTo(
-      datagram.port,
+      port,
       macHigh(to.mac),
       macLow(to.mac),
       this.stack.config.gatewayIp,
@@ -121,6 +211,28 @@ export class DhcpService {
       DHCP_CLIENT_PORT,
       encodeDhcp(message),
     );
+  }
+
+  /** Tells people when addresses run out, at most every POOL_NEWS. */
+  private watchPool(): void {
+    const { addresses, drops } = this.server.counters;
+    const refused = (drops.poolExhausted ?? 0) + (drops.tableFull ?? 0);
+    const { reused } = addresses;
+    const now = this.scheduler.now();
+    const nothing = refused !== this.refused;
+    const nothingFresh = reused !== this.reused;
+    this.refused = refused;
+    this.reused = reused;
+    if ((!nothing && !nothingFresh) || now < this.poolNewsAt) return;
+    this.poolNewsAt = now + POOL_NEWS;
+    const what = nothing
+      ? 'no address is left, a guest gets none'
+      : 'no fresh address is left: the one that was free for longest went to another guest';
+    this.logger.warn(`DHCP: ${what}`);
+  }
+
+  private context(guest: Guest): DhcpContext {
+    return { guestId: guest.key, now: this.scheduler.now(), wall: this.scheduler.wall() };
   }
 
   /** A leased address is its guest's alone. */
@@ -150,16 +262,6 @@ export class DhcpService {
   }
 }
 
-function staticLeases(config: NetworkConfig): StaticLease[] {
-  return (config.dhcp?.statics ?? []).flatMap((one) => {
-    const ip = parseIpv4(one.ip);
-    const mac = one.mac === undefined ? undefined : parseMac(one.mac);
-    if (ip === undefined || (one.mac !== undefined && mac === undefined)) {
-      throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad static lease ${JSON.stringify(one)}`, {
-        remedy: 'Allowed is an IPv4 address as ip with a MAC address as mac or a name as guest.',
-      });
-    }
-    // A guest's name is a reservation; the network makes it when the guest is attached.
-    return mac === undefined ? [] : [{ ip, mac }];
-  });
+function isDiscover(message: DhcpMessage): boolean {
+  return message.options.get(Option.messageType)?.[0] === MessageType.discover;
 }

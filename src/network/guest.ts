@@ -1,5 +1,6 @@
 /** A guest: one attachment with its name, addresses, policy and counters. */
 import { type Ipv4, type Link, formatIpv4, macFrom } from '../core/index.js';
+import type { DhcpSettings } from '../dhcp/index.js';
 import type { Policy } from '../policy/index.js';
 import type { StackPort } from '../stack/index.js';
 
@@ -19,6 +20,8 @@ export class Guest {
   readonly link: Link;
   readonly port: StackPort;
   readonly policy: Policy;
+  /** What it is told by DHCP, before what all are. */
+  told: DhcpSettings | undefined;
   private readonly owner: GuestOwner;
 
   constructor(owner: GuestOwner, name: string, key: string, link: Link, port: StackPort, policy: Policy) {

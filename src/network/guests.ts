@@ -14,9 +14,10 @@ import type { GuestSpec } from '../forwarder/index.js';
 import type { VpnkitAssignment } from '../link/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
+import { dhcpSettings } from './dhcp-config.js';
 import type { DhcpService } from './dhcp-service.js';
 import type { Guest } from './guest.js';
-import type { AttachOptions, NetworkConfig } from './types.js';
+import type { AttachOptions } from './types.js';
 
 /** UUIDs of vpnkit guests that are remembered; beyond, the one that came first is forgotten. */
 export const MAX_UUIDS = 4096;
@@ -25,16 +26,14 @@ export class Guests {
   private readonly stack: Stack;
   private readonly dhcp: DhcpService;
   private readonly addresses: Addresses;
-  private readonly config: NetworkConfig;
   private readonly list = new Set<Guest>();
   private readonly uuids = new Map<string, { readonly ip: Ipv4; readonly mac: Mac }>();
   private firstKey: string | undefined;
 
-  constructor(stack: Stack, dhcp: DhcpService, addresses: Addresses, config: NetworkConfig) {
+  constructor(stack: Stack, dhcp: DhcpService, addresses: Addresses) {
     this.stack = stack;
     this.dhcp = dhcp;
     this.addresses = addresses;
-    this.config = config;
   }
 
   /** In the order in which they came. */
@@ -71,8 +70,10 @@ export class Guests {
   add(guest: Guest, options: AttachOptions): void {
     this.list.add(guest);
     const { server } = this.dhcp;
-    const named = this.config.dhcp?.statics?.find((one) => one.guest === guest.name)?.ip;
-    const text = options.ip ?? named;
+    const named = this.dhcp.plan.byGuest.get(guest.name);
+    const own = options.dhcp === undefined ? {} : dhcpSettings(options.dhcp, guest.name, this.addresses);
+    guest.told = { mtu: options.mtu ?? this.addresses.mtu, ...named?.settings, ...own };
+    const text = options.ip ?? (named === undefined ? undefined : formatIpv4(named.ip));
     if (text !== undefined) {
       const ip = parseIpv4(text);
       const result = ip === undefined ? 'outOfRange' : server.reserve(guest.key, ip);
@@ -83,14 +84,14 @@ export class Guests {
         );
       }
     } else if (!this.uuids.has(guest.key) && (this.firstKey === undefined || this.firstKey === guest.key)) {
-      // The first guest, and whoever takes its place, has the address that --guest-ip says.
-      if (server.reserve(guest.key, this.addresses.guestIp) === 'ok') this.firstKey = guest.key;
+      // The first guest, and whoever takes its place, has the address that --guest-ip says, unless somebody leased it.
+      if (server.reserve(guest.key, this.addresses.guestIp, true) === 'ok') this.firstKey = guest.key;
     }
   }
 
   remove(guest: Guest): void {
     this.list.delete(guest);
-    this.dhcp.server.detach(guest.key);
+    this.dhcp.server.detach(guest.key, this.stack.now());
   }
 
   /** The place of a guest that is meant by name, by address, or as the first one. */

@@ -113,6 +113,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   private async doStart(): Promise<void> {
     this.phase = 'starting';
     try {
+      this.parts.state.open();
       for (const spec of this.config.publish ?? []) await this.publish(spec);
     } catch (error) {
       await this.stop(0);
@@ -145,6 +146,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.services.stop();
     this.parts.dns.stop();
     this.parts.dhcp.stop();
+    await this.parts.state.close();
     this.parts.nat.stop();
     this.stack.stop();
     for (const guest of this.parts.roster.all()) this.detach(guest);

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/index.js';
 import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream } from '../dns/index.js';
+import type { StateDisk } from '../host/index.js';
 import type { PublishSpec } from '../forwarder/index.js';
 import type { Decision } from '../policy/index.js';
 import type { TcpInfo } from '../tcp/index.js';
@@ -30,21 +31,40 @@ export interface NetworkConfig {
   /** Ports of the host that lead into guests, as `--publish` takes them. */
   readonly publish?: readonly (string | PublishSpec)[] | undefined;
   readonly limits?: LimitsConfig | undefined;
+  /** File that keeps leases over a restart; made when it does not exist. Default: nothing is kept. */
+  readonly stateFile?: string | undefined;
 }
 
-export interface DhcpOptionsConfig {
-  /** Default 86,400 s. */
+/** What clients are told by DHCP beside their address. */
+export interface DhcpAnswers {
+  /** 60 to 2^32 - 1, which never ends. Default 86,400 s. */
   readonly leaseSeconds?: number | undefined;
   readonly domain?: string | undefined;
+  /** Search domains (RFC 3397). */
   readonly search?: readonly string[] | undefined;
-  /** Addresses kept for a guest: by MAC or by the guest's name. */
-  readonly statics?:
-    | readonly {
-        readonly ip: string;
-        readonly mac?: string | undefined;
-        readonly guest?: string | undefined;
-      }[]
-    | undefined;
+  /** Default route; false: none. Default: the gateway. */
+  readonly router?: string | false | undefined;
+  /** Name servers. Default: the gateway. */
+  readonly dns?: readonly string[] | undefined;
+  /** Time servers. Default: the gateway. */
+  readonly ntp?: readonly string[] | undefined;
+  /** Classless static routes (RFC 3442) beside the default route: network and next hop (default: the gateway). */
+  readonly routes?: readonly { readonly to: string; readonly via?: string | undefined }[] | undefined;
+  /** Told to the client as its host name. */
+  readonly hostname?: string | undefined;
+}
+
+/** An address kept for a machine, by MAC address and client id, or for a guest, by its name; and what it is told. */
+export interface StaticLeaseConfig extends DhcpAnswers {
+  readonly ip: string;
+  readonly mac?: string | undefined;
+  /** Option 61 in hexadecimal. */
+  readonly clientId?: string | undefined;
+  readonly guest?: string | undefined;
+}
+
+export interface DhcpOptionsConfig extends Omit<DhcpAnswers, 'hostname'> {
+  readonly statics?: readonly StaticLeaseConfig[] | undefined;
 }
 
 export interface DnsConfig {
@@ -92,6 +112,8 @@ export interface NetworkDeps {
   readonly upstream?: DnsUpstream | undefined;
   /** Whether the host has this address on an interface. */
   readonly isOwnAddress?: ((ip: string) => boolean) | undefined;
+  /** Where the state file is. Default: the host's file system. */
+  readonly disk?: StateDisk | undefined;
   /** false: do without the native addon though it is there. */
   readonly native?: boolean | undefined;
 }
@@ -107,6 +129,8 @@ export interface AttachOptions {
   readonly mtu?: number | undefined;
   /** Rules that go before the network's, for this guest alone. */
   readonly policy?: readonly string[] | undefined;
+  /** What this guest is told by DHCP, before what all are. */
+  readonly dhcp?: DhcpAnswers | undefined;
   /** Connections this guest may have at once. Default the network's `flowsPerGuest`. */
   readonly maxFlows?: number | undefined;
 }

@@ -110,7 +110,8 @@ export function statsOf(parts: Parts) {
     outbound: { ...parts.outbound.counters },
     udp: { ...nat.counters },
     host: { ...parts.io.counters },
-    dhcp: parts.dhcp.server.counters,
+    dhcp: parts.dhcp.counters,
+    state: parts.state.counters,
     dns: parts.dns.counters,
     rules: Object.fromEntries(parts.policy.counts()),
     memory: {

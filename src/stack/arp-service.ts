@@ -1,7 +1,9 @@
 /** ARP of the gateway: answers for its own addresses, learns from what it sees, asks where a guest is (RFC 826). */
 import { ARP_LENGTH, ARP_REPLY, ARP_REQUEST, type Neighbour, parseArp } from '../arp/index.js';
 import {
+  IPV4_ANY,
   type Ipv4,
+  type Mac,
   MAC_BROADCAST,
   MAC_ZERO,
   type Millis,
@@ -19,6 +21,17 @@ export const MAX_ARP_PENDING = 256;
 export const ARP_TRIES = 3;
 export const ARP_WAIT: Millis = 1000;
 
+/** Probes under way at once. */
+export const MAX_ARP_PROBES = 64;
+
+/** Who was found under an address that is about to be given to another. */
+interface Probe {
+  readonly timer: Timer;
+  readonly done: (port: StackPort | undefined) => void;
+  readonly macHigh: number;
+  readonly macLow: number;
+}
+
 interface Question {
   tries: number;
   readonly timer: Timer;
@@ -28,6 +41,7 @@ interface Question {
 export class ArpService {
   private readonly stack: Stack;
   private readonly questions = new Map<Ipv4, Question>();
+  private readonly probes = new Map<Ipv4, Probe>();
 
   constructor(stack: Stack) {
     this.stack = stack;
@@ -46,6 +60,7 @@ export class ArpService {
     if (cidrContains(subnet, senderIp) && senderIp !== subnet.base && stack.guard.mayUse(port, senderIp)) {
       const neighbour = stack.learn(port, senderIp, macHigh(senderMac), macLow(senderMac));
       this.answered(neighbour);
+      this.found(port, neighbour);
     } else if (senderIp !== 0) {
       stack.counters.spoofedSource++;
       return;
@@ -94,8 +109,30 @@ export class ArpService {
     this.ask(ip, question, this.stack.now());
   }
 
+  /**
+   * Asks all guests once for an address (RFC 5227 section 2.1.1: from nobody's address, so that nobody learns anything),
+   * and calls back with the port of the first that answers from another MAC address than the one given, or with
+   * undefined after `wait` ms. Returns false, and does nothing, when the address is being probed or too much is.
+   */
+  probe(ip: Ipv4, mac: Mac, wait: Millis, done: (port: StackPort | undefined) => void): boolean {
+    if (this.probes.has(ip) || this.probes.size >= MAX_ARP_PROBES) return false;
+    const timer = new Timer(() => {
+      this.probes.delete(ip);
+      done(undefined);
+    });
+    this.probes.set(ip, { timer, done, macHigh: macHigh(mac), macLow: macLow(mac) });
+    this.broadcast(ip, IPV4_ANY);
+    this.stack.timers.set(timer, this.stack.now() + wait);
+    this.stack.rearm();
+    return true;
+  }
+
   /** Tells everybody who waits that there will be no answer. */
   clear(): void {
+    for (const [ip, { timer }] of this.probes) {
+      this.stack.timers.cancel(timer);
+      this.probes.delete(ip);
+    }
     for (const [ip, question] of this.questions) this.end(ip, question, undefined);
   }
 
@@ -106,19 +143,26 @@ export class ArpService {
       return;
     }
     question.tries++;
-    const { gatewayMac, gatewayIp } = stack.config;
-    const request = {
-      operation: ARP_REQUEST,
-      senderMac: gatewayMac,
-      senderIp: gatewayIp,
-      targetMac: MAC_ZERO,
-      targetIp: ip,
-    };
+    this.broadcast(ip, stack.config.gatewayIp);
+    stack.timers.set(question.timer, now + ARP_WAIT);
+    stack.rearm();
+  }
+
+  private broadcast(targetIp: Ipv4, senderIp: Ipv4): void {
+    const { stack } = this;
+    const senderMac = stack.config.gatewayMac;
+    const request = { operation: ARP_REQUEST, senderMac, senderIp, targetMac: MAC_ZERO, targetIp };
     for (const port of stack.ports()) {
       stack.packets.arp(port, request, macHigh(MAC_BROADCAST), macLow(MAC_BROADCAST));
     }
-    stack.timers.set(question.timer, now + ARP_WAIT);
-    stack.rearm();
+  }
+
+  private found(port: StackPort, { ip, macHigh: high, macLow: low }: Neighbour): void {
+    const probe = this.probes.get(ip);
+    if (probe === undefined || (probe.macHigh === high && probe.macLow === low)) return;
+    this.probes.delete(ip);
+    this.stack.timers.cancel(probe.timer);
+    probe.done(port);
   }
 
   private answered(neighbour: Neighbour): void {
