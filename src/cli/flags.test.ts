@@ -60,6 +60,7 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--default-policy', 'deny', { policy: { default: 'deny' } }],
   ['--pcap', 'x.pcap', { pcap: 'x.pcap' }],
   ['--faults', 'loss=2%', { faults: 'loss=2%' }],
+  ['--state-file', '/var/lib/np/state', { stateFile: '/var/lib/np/state' }],
   ['--pid-file', '/run/p', { pidFile: '/run/p' }],
   ['--ready-fd', '3', { readyFd: 3 }],
   ['--exit-with-parent', undefined, { exitWithParent: true }],
