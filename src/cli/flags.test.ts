@@ -12,6 +12,7 @@ import {
   debugFlags,
   linkFlags,
   logFlags,
+  natFlags,
   policyFlags,
   processFlags,
   publishFlags,
@@ -24,6 +25,7 @@ function settle(...args: string[]): Config {
   const command = new Command('test').exitOverride().configureOutput({ writeErr: () => undefined });
   linkFlags(command, to);
   addressFlags(command, to, { mtu: '1500', alias: 'on' });
+  natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
   debugFlags(command, to);
@@ -54,6 +56,7 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--mtu', '9000', { mtu: 9000 }],
   ['--mac', '52:54:00:00:00:01', { guestMac: '52:54:00:00:00:01' }],
   ['--dns-server', '127.0.0.1#5353', { dns: { servers: ['127.0.0.1#5353'] } }],
+  ['--udp-nat', 'symmetric', { udpNat: 'symmetric' }],
   ['--publish', '8080:80', { publish: ['8080:80'] }],
   ['--allow', 'tcp:any:443', { policy: { rules: ['allow tcp:any:443'] } }],
   ['--deny', 'host', { policy: { rules: ['deny host'] } }],

@@ -154,6 +154,18 @@ export function addressFlags(
   );
 }
 
+/** How a guest's datagrams leave. */
+export function natFlags(command: Command, to: Collected): void {
+  add(
+    command,
+    '--udp-nat <kind>',
+    'who may answer a guest by UDP: full-cone, anybody; symmetric, only whom it talks to (default: full-cone)',
+    (text, flag) => {
+      to.config.udpNat = to.check(flag, field.oneOf('full-cone', 'symmetric'), text);
+    },
+  );
+}
+
 /** Published ports. */
 export function publishFlags(command: Command, to: Collected): void {
   command.optionsGroup('Ports and policy:');

@@ -12,6 +12,7 @@ import {
   debugFlags,
   linkFlags,
   logFlags,
+  natFlags,
   policyFlags,
   processFlags,
   publishFlags,
@@ -93,6 +94,7 @@ function serveCommand(program: Command, terminal: Terminal, done: Done): void {
     .configureHelp({ visibleArguments: () => [] });
   linkFlags(command, to);
   addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
+  natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
   debugFlags(command, to);
@@ -133,6 +135,7 @@ function runCommand(program: Command, terminal: Terminal, done: Done): void {
     .configureHelp({ visibleArguments: () => [] })
     .passThroughOptions();
   addressFlags(command, to, { mtu: '65520', alias: 'off' });
+  natFlags(command, to);
   command.addOption(
     new Option('--no-dns', "leave /etc/resolv.conf as the host's, instead of pointing it at the gateway"),
   );

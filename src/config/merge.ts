@@ -60,6 +60,7 @@ export function networkConfig(config: Config): NetworkConfig {
     hostAlias: aliasOf(config.hostAlias),
     mtu: config.mtu,
     stateFile: config.stateFile,
+    udpNat: config.udpNat,
     dhcp: { ...config.dhcp, ...(statics.length === 0 ? {} : { statics }) },
     dns: config.dns,
     policy: config.policy,

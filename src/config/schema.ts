@@ -149,7 +149,11 @@ const limitsSchema = section({
   udpIdle: field
     .whole('milliseconds', 1_000, 86_400_000)
     .optional()
-    .describe('Until a quiet mapping of one request goes'),
+    .describe('Until a quiet mapping of one request and one reply goes. Default 30,000'),
+  udpStreamIdle: field
+    .whole('milliseconds', 1_000, 86_400_000)
+    .optional()
+    .describe('Until a quiet mapping goes on which traffic went both ways repeatedly. Default 180,000'),
   flowBuffer: field
     .whole('bytes', 65_536, 16_777_216)
     .refine((bytes) => (bytes & (bytes - 1)) === 0, { error: 'a power of two, 65,536 to 16,777,216 bytes' })
@@ -192,6 +196,10 @@ export const configSchema = section({
     .whole('bytes', 576, 65_520)
     .optional()
     .describe('Largest IP packet. Default 1,500; 65,520 for run'),
+  udpNat: field
+    .oneOf('full-cone', 'symmetric')
+    .optional()
+    .describe('Who may answer a guest by UDP: anybody, or only whom it talks to. Default full-cone'),
   links: list(linkSchema).optional().describe('How guests attach'),
   services: field.controlAddress
     .optional()

@@ -59,22 +59,75 @@ export interface HostListener {
   close(): void;
 }
 
+/** What ICMP said about a datagram that was sent. */
+export interface HostIcmp {
+  readonly type: number;
+  readonly code: number;
+  /** Who said so; 0: not known. */
+  readonly from: Ipv4;
+}
+
 /** What an unconnected UDP socket of a flow tells its owner. */
 export interface HostUdpHandler {
-  /** A datagram; the bytes are lent for the call. */
-  datagram(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void;
-  /** The host reported an error for this destination (ECONNREFUSED, EHOSTUNREACH, EMSGSIZE with the MTU …). */
-  error(errno: Errno, ip: Ipv4, port: number, mtu: number): void;
+  /** A datagram; the bytes are lent for the call. `ttl`: 0 where the host does not tell; `tos`: DSCP and ECN. */
+  datagram(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    ip: Ipv4,
+    port: number,
+    ttl: number,
+    tos: number,
+  ): void;
+  /**
+   * The host reported an error for this destination (ECONNREFUSED, EHOSTUNREACH, EMSGSIZE with the MTU …). `icmp`: where a
+   * message from outside was the reason. With address and port 0 the socket itself is of no use.
+   */
+  error(errno: Errno, ip: Ipv4, port: number, mtu: number, icmp?: HostIcmp): void;
 }
 
 /** One unconnected host UDP socket of a guest's flow. */
 export interface HostUdp {
   /**
    * Copies the bytes before it returns and sends them by the end of the event-loop turn, so that those of one turn can leave
-   * together, or never: a datagram that finds no room is dropped. Trouble comes by `error`, after the call.
+   * together, or never: a datagram that finds no room is dropped. Trouble comes by `error`, after the call. As far as the
+   * host can, it leaves with `ttl` (0: the host's own), with `tos` (DSCP and ECN), and with DF or in fragments as
+   * `dontFragment` says.
    */
-  send(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void;
+  send(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    ip: Ipv4,
+    port: number,
+    ttl: number,
+    tos: number,
+    dontFragment: boolean,
+  ): void;
   /** Sends what waits, and closes. */
+  close(): void;
+}
+
+/** What a socket of pings tells its owner. */
+export interface HostPingHandler {
+  /** An echo reply, from its type on; the bytes are lent for the call and may be changed. `ttl`: 0 where the host does not tell. */
+  reply(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, ttl: number, tos: number): void;
+  /** As with `HostUdpHandler`; `sequence` of the request, where it is known. */
+  error(errno: Errno, ip: Ipv4, sequence: number | undefined, mtu: number, icmp?: HostIcmp): void;
+}
+
+/** A socket for echo requests of one id; which one, the host decides. */
+export interface HostPing {
+  /** Sends an echo request, given from its type on, as `HostUdp.send`; id and checksum are the host's. */
+  send(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    ip: Ipv4,
+    ttl: number,
+    tos: number,
+    dontFragment: boolean,
+  ): void;
   close(): void;
 }
 
@@ -111,6 +164,8 @@ export interface HostIo {
   ): Promise<HostListener>;
   /** An IPv4 UDP socket on a free port for one flow of a guest. */
   udp(handler: HostUdpHandler): HostUdp;
+  /** A socket for pings; undefined where the host has none for us now. Absent: it never has. */
+  ping?(handler: HostPingHandler): HostPing | undefined;
   /** A bound UDP socket for a published port. Rejects with a NetproxyError. */
   bindUdp(host: string, port: number, handler: HostUdpServerHandler): Promise<HostUdpServer>;
   /** What it counts by itself: `udpDropped`, datagrams that found no room in a socket's buffer. */

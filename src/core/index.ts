@@ -7,6 +7,7 @@ export * from './timers.js';
 export * from './errors.js';
 export * from './logger.js';
 export * from './budget.js';
+export * from './rate.js';
 export * from './memory.js';
 export * from './slices.js';
 export * from './ring.js';

@@ -44,6 +44,7 @@ export function publishedCounters() {
   return {
     connections: 0,
     opened: 0,
+    /** The guest refused a connection, or said that its UDP port is closed. */
     refused: 0,
     noGuest: 0,
     limit: 0,
@@ -71,6 +72,8 @@ export class PublishedPort implements FlowOwner {
   private readonly forwarder: Publisher;
   private listener: HostListener | HostUdpServer | undefined;
   private readonly live = new Set<TcpFlow>();
+  /** Those of `live` that the guest has not answered yet. */
+  private readonly opening = new Set<TcpFlow>();
   private readonly clients = new Map<string, UdpClient>();
   /** Connections, and datagrams of new clients, whose guest is being looked for. */
   private finding = 0;
@@ -151,11 +154,13 @@ export class PublishedPort implements FlowOwner {
       }
       flow.join(endpoint);
       this.live.add(flow);
+      this.opening.add(flow);
     });
     return flow;
   }
 
-  flowOpened(_flow: TcpFlow): void {
+  flowOpened(flow: TcpFlow): void {
+    this.opening.delete(flow);
     this.counters.opened++;
   }
 
@@ -165,7 +170,9 @@ export class PublishedPort implements FlowOwner {
 
   flowClosed(flow: TcpFlow, end: TcpEnd): void {
     this.live.delete(flow);
+    const unanswered = this.opening.delete(flow);
     if (end === 'closed') this.counters.closed++;
+    else if (unanswered && end === 'reset') this.counters.refused++;
     else this.counters.resets++;
   }
 
@@ -203,8 +210,15 @@ export class PublishedPort implements FlowOwner {
       if (oldest !== undefined) this.dropClient(oldest);
       this.counters.evicted++;
     }
-    const gatewayPort = this.forwarder.bindReply((datagram) => {
-      this.fromGuest(client, datagram);
+    const gatewayPort = this.forwarder.bindReply({
+      datagram: (datagram) => {
+        this.fromGuest(client, datagram);
+      },
+      refused: (from, guestPort) => {
+        if (from.ip !== client.neighbour.ip || guestPort !== this.spec.guestPort) return;
+        this.counters.refused++;
+        this.dropClient(client);
+      },
     });
     if (gatewayPort === undefined) return undefined;
     const client: UdpClient = {
@@ -264,6 +278,13 @@ export class PublishedPort implements FlowOwner {
   }
 }
 
+/** What a guest sends to a port of the gateway that stands for a client. */
+interface ReplyHandler {
+  datagram(datagram: UdpIn): void;
+  /** The guest said that its port is closed. */
+  refused(from: Neighbour, guestPort: number): void;
+}
+
 /** All published ports of a network, and the gateway ports that stand for their clients. */
 export class Publisher {
   readonly stack: Stack;
@@ -272,7 +293,7 @@ export class Publisher {
   readonly findGuest: FindGuest;
   private readonly random: Random;
   private readonly published = new Set<PublishedPort>();
-  private readonly replies = new Map<number, (datagram: UdpIn) => void>();
+  private readonly replies = new Map<number, ReplyHandler>();
 
   constructor(stack: Stack, io: HostIo, logger: Logger, random: Random, findGuest: FindGuest) {
     this.stack = stack;
@@ -321,11 +342,16 @@ export class Publisher {
   reply(datagram: UdpIn): boolean {
     const handler = this.replies.get(datagram.destinationPort);
     if (handler === undefined || datagram.destination !== this.stack.config.gatewayIp) return false;
-    handler(datagram);
+    handler.datagram(datagram);
     return true;
   }
 
-  bindReply(handler: (datagram: UdpIn) => void): number | undefined {
+  /** A guest has no socket for what a client of this gateway port sent. */
+  portClosed(from: Neighbour, guestPort: number, gatewayPort: number): void {
+    this.replies.get(gatewayPort)?.refused(from, guestPort);
+  }
+
+  bindReply(handler: ReplyHandler): number | undefined {
     const start = below(this.random, PORTS);
     for (let i = 0; i < PORTS; i++) {
       const port = FIRST_PORT + ((start + i) % PORTS);

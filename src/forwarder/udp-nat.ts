@@ -1,35 +1,42 @@
 /**
- * Guests' datagrams to the world: full-cone NAT (RFC 4787, endpoint-independent mapping and filtering).
+ * Guests' datagrams to the world: a NAT (RFC 4787), full cone unless symmetric mode is chosen.
  *
- * Theory of operation. A guest's address and port get one host socket, whatever they talk to; what arrives on that
- * socket, from anybody, reaches the guest. A mapping lives IDLE_SHORT after one request and one reply (DNS, NTP) and
- * IDLE_STREAM once traffic went both ways repeatedly (RFC 4787 REQ-5 asks for 2 minutes or more). A guest has at most
- * MAX_PER_GUEST mappings and the network MAX_MAPPINGS; beyond, the least recently used goes.
+ * Theory of operation. Full cone: a guest's address and port get one host socket, whatever they talk to; what arrives on
+ * that socket, from anybody, reaches the guest. Symmetric: one socket for each destination, and only that one answers. A
+ * mapping lives `idleShort` after one request and one reply (DNS, NTP) and `idleStream` once traffic went both ways
+ * repeatedly (RFC 4787 REQ-5 asks for 2 minutes or more). TTL is one less behind us; DSCP, ECN and DF are carried.
+ *
+ * Limits: `perGuest` mappings of a guest, `total` of all. At its own cap a guest's least recently used mapping goes; at the
+ * total, the least recently used one of the guest that has most, so that nobody is pushed out by a flood of another.
+ *
+ * A guest that says "port unreachable" about something that we delivered has closed its socket: the mapping is closed, too,
+ * and from then on the host's kernel says the same to whoever still sends. (RFC 4787 REQ-10 keeps mappings alive against
+ * messages from outside; what comes from outside never closes one here.)
  */
-import {
-  type Errno,
-  type HostIo,
-  type HostUdp,
-  type HostUdpHandler,
-  type Ipv4,
-  type Millis,
-  Timer,
-} from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
+import type { Errno, HostIcmp, HostIo, Ipv4, Millis } from '../core/index.js';
 import {
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
   UNREACHABLE_FRAGMENTATION,
   UNREACHABLE_HOST,
-  UNREACHABLE_NET,
   UNREACHABLE_PORT,
   UNREACHABLE_PROHIBITED,
 } from '../icmp/index.js';
+import { DEFAULT_TTL } from '../ipv4/index.js';
 import type { Decision } from '../policy/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
+import { GuestTable } from './guest-table.js';
+import { errorForGuest } from './host-error.js';
+import {
+  DEFAULT_UDP_LIMITS,
+  type MappingOwner,
+  type UdpLimits,
+  UdpMapping,
+  type UdpNatMode,
+  udpCounters,
+} from './udp-mapping.js';
 
-export const IDLE_SHORT: Millis = 30_000;
-export const IDLE_STREAM: Millis = 180_000;
-export const MAX_PER_GUEST = 2048;
-export const MAX_MAPPINGS = 8192;
 /** A power of two. */
 const RECENT = 256;
 
@@ -41,100 +48,15 @@ const DENIED = {
   silent: undefined,
 } as const;
 
-export interface UdpLimits {
-  readonly idleShort: Millis;
-  readonly idleStream: Millis;
-  readonly perGuest: number;
-  readonly total: number;
-}
-
-export const DEFAULT_UDP_LIMITS: UdpLimits = {
-  idleShort: IDLE_SHORT,
-  idleStream: IDLE_STREAM,
-  perGuest: MAX_PER_GUEST,
-  total: MAX_MAPPINGS,
-};
-
-export function udpCounters() {
-  return {
-    mappings: 0,
-    expired: 0,
-    evicted: 0,
-    toHost: 0,
-    toGuest: 0,
-    denied: 0,
-    errors: 0,
-    unreachable: 0,
-    tooLong: 0,
-  };
-}
-
-/** One guest address and port, and its host socket. */
-export class UdpMapping implements HostUdpHandler {
-  readonly nat: UdpNat;
-  /** Unique in its network. */
-  readonly id: number;
-  readonly key: string;
-  readonly neighbour: Neighbour;
-  readonly guestPort: number;
-  readonly timer: Timer;
-  readonly startedAt: Millis;
-  socket!: HostUdp;
-  lastUsed: Millis;
-  sent = 0;
-  received = 0;
-  bytesToHost = 0;
-  bytesToGuest = 0;
-  /** The last destination, for people. */
-  lastIp: Ipv4;
-  lastPort = 0;
-
-  constructor(
-    nat: UdpNat,
-    id: number,
-    key: string,
-    neighbour: Neighbour,
-    guestPort: number,
-    ip: Ipv4,
-    now: Millis,
-  ) {
-    this.nat = nat;
-    this.id = id;
-    this.key = key;
-    this.neighbour = neighbour;
-    this.guestPort = guestPort;
-    this.lastIp = ip;
-    this.startedAt = now;
-    this.lastUsed = now;
-    this.timer = new Timer(() => {
-      nat.expire(this);
-    });
-  }
-
-  datagram(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
-    this.nat.toGuest(this, bytes, offset, length, ip, port);
-  }
-
-  /** Closes its host socket; the guest's next datagram gets another one. */
-  kill(): void {
-    this.nat.remove(this);
-  }
-
-  error(errno: Errno, ip: Ipv4, port: number, mtu: number): void {
-    this.nat.failed(this, errno, ip, port, mtu);
-  }
-}
-
-export class UdpNat {
+export class UdpNat implements MappingOwner {
   readonly counters = udpCounters();
+  readonly mode: UdpNatMode;
   private readonly stack: Stack;
   private readonly io: HostIo;
   private readonly limits: UdpLimits;
   private readonly isLoopback: (ip: Ipv4) => boolean;
-  /** Least recently used first, within a second or so. */
-  private readonly mappings = new Map<string, UdpMapping>();
-  private readonly perGuest = new Map<number, number>();
-  /** Mappings used last, by a few bits of their port: most datagrams need no key made of text. */
+  private readonly table: GuestTable<UdpMapping>;
+  /** Mappings used last, by a few bits of their port: most datagrams need no look-up. */
   private readonly recent: (UdpMapping | undefined)[] = new Array<undefined>(RECENT).fill(undefined);
 
   constructor(
@@ -142,19 +64,25 @@ export class UdpNat {
     io: HostIo,
     isLoopback: (ip: Ipv4) => boolean,
     limits: UdpLimits = DEFAULT_UDP_LIMITS,
+    mode: UdpNatMode = 'full-cone',
   ) {
     this.stack = stack;
     this.io = io;
     this.isLoopback = isLoopback;
     this.limits = limits;
+    this.mode = mode;
+    this.table = new GuestTable(limits.perGuest, limits.total, (mapping) => {
+      this.counters.evicted++;
+      this.remove(mapping);
+    });
   }
 
   get size(): number {
-    return this.mappings.size;
+    return this.table.size;
   }
 
   list(): Iterable<UdpMapping> {
-    return this.mappings.values();
+    return this.table;
   }
 
   /** Sends a guest's datagram as the policy decided. */
@@ -165,32 +93,31 @@ export class UdpNat {
     if (verdict.kind !== 'dial') {
       this.counters.denied++;
       const code = verdict.kind === 'deny' ? DENIED[verdict.how] : UNREACHABLE_PORT;
-      if (code === undefined) return;
-      this.stack.packets.unreachableUdp(
-        neighbour,
-        datagram.sourcePort,
-        datagram.destination,
-        datagram.destinationPort,
-        datagram.length,
-        code,
-        0,
-      );
+      if (code !== undefined) this.refuse(datagram, neighbour, code);
       return;
     }
     const now = this.stack.now();
-    const slot = (datagram.sourcePort ^ (neighbour.port << 4)) & (RECENT - 1);
+    const { ip, port } = verdict;
+    const slot = slotOf(neighbour, datagram.sourcePort);
     let mapping = this.recent[slot];
-    if (mapping?.neighbour !== neighbour || mapping.guestPort !== datagram.sourcePort) {
-      mapping = this.mapping(datagram, neighbour, verdict.ip, now);
+    if (
+      mapping?.neighbour !== neighbour ||
+      mapping.guestPort !== datagram.sourcePort ||
+      (this.mode === 'symmetric' && (mapping.lastIp !== ip || mapping.lastPort !== port))
+    ) {
+      mapping = this.mapping(neighbour, datagram.sourcePort, ip, port, now);
       this.recent[slot] = mapping;
     }
     mapping.sent++;
     mapping.bytesToHost += datagram.length;
-    mapping.lastIp = verdict.ip;
-    mapping.lastPort = verdict.port;
-    this.used(mapping, now);
+    mapping.lastIp = ip;
+    mapping.lastPort = port;
+    this.table.used(mapping, now);
     this.counters.toHost++;
-    mapping.socket.send(datagram.bytes, datagram.offset, datagram.length, verdict.ip, verdict.port);
+    // The host itself, by its alias, is no hop further.
+    const ttl = verdict.via === 'alias' ? datagram.ttl : datagram.ttl - 1;
+    const { bytes, offset, length, tos, dontFragment } = datagram;
+    mapping.socket.send(bytes, offset, length, ip, port, ttl, tos, dontFragment);
   }
 
   toGuest(
@@ -200,11 +127,17 @@ export class UdpNat {
     length: number,
     ip: Ipv4,
     port: number,
+    ttl: number,
+    tos: number,
   ): void {
+    if (this.mode === 'symmetric' && (ip !== mapping.lastIp || port !== mapping.lastPort)) {
+      this.counters.filtered++;
+      return;
+    }
     mapping.received++;
     mapping.bytesToGuest += length;
     this.counters.toGuest++;
-    this.used(mapping, this.stack.now());
+    this.table.used(mapping, this.stack.now());
     this.stack.packets.udp(
       mapping.neighbour,
       this.asSeenByGuest(ip),
@@ -213,23 +146,53 @@ export class UdpNat {
       bytes,
       offset,
       length,
+      this.ttlForGuest(ip, ttl),
+      tos,
     );
   }
 
-  failed(mapping: UdpMapping, errno: Errno, ip: Ipv4, port: number, mtu: number): void {
-    this.counters.errors++;
-    const code = unreachableCode(errno);
-    if (code === undefined) return;
-    this.counters.unreachable++;
-    this.stack.packets.unreachableUdp(
+  failed(
+    mapping: UdpMapping,
+    errno: Errno,
+    ip: Ipv4,
+    port: number,
+    mtu: number,
+    icmp: HostIcmp | undefined,
+  ): void {
+    const { counters } = this;
+    if (ip === 0 && port === 0) {
+      counters.noSocket++;
+      this.remove(mapping);
+      return;
+    }
+    counters.errors++;
+    const error = errorForGuest(errno, mtu, icmp);
+    if (error === undefined) {
+      counters.errorsUntold++;
+      return;
+    }
+    if (error.type === ICMP_TIME_EXCEEDED) counters.timeExceeded++;
+    else if (error.code === UNREACHABLE_FRAGMENTATION) counters.fragmentationNeeded++;
+    else counters.unreachable++;
+    this.stack.packets.errorUdp(
       mapping.neighbour,
       mapping.guestPort,
       this.asSeenByGuest(ip),
       port,
       0,
-      code,
-      mtu,
+      error.type,
+      error.code,
+      error.mtu,
+      icmp === undefined ? undefined : this.asSeenByGuest(icmp.from),
     );
+  }
+
+  /** A guest said by ICMP that its port is closed. */
+  closed(neighbour: Neighbour, guestPort: number, ip: Ipv4, port: number): void {
+    const mapping = this.table.get(neighbour.port, this.key(neighbour, guestPort, ip, port));
+    if (mapping === undefined) return;
+    this.counters.closedByGuest++;
+    this.remove(mapping);
   }
 
   expire(mapping: UdpMapping): void {
@@ -245,54 +208,55 @@ export class UdpNat {
 
   /** Closes the sockets of a guest that went away. */
   forgetPort(port: number): void {
-    for (const mapping of this.mappings.values()) if (mapping.neighbour.port === port) this.remove(mapping);
+    for (const mapping of this.table.of(port)) this.remove(mapping);
   }
 
   stop(): void {
-    for (const mapping of this.mappings.values()) this.remove(mapping);
+    for (const mapping of this.table) this.remove(mapping);
   }
 
-  private mapping(datagram: UdpIn, neighbour: Neighbour, ip: Ipv4, now: Millis): UdpMapping {
-    const key = `${datagram.port.id}/${neighbour.ip}/${datagram.sourcePort}`;
-    const known = this.mappings.get(key);
-    if (known !== undefined) return known;
-    if ((this.perGuest.get(neighbour.port) ?? 0) >= this.limits.perGuest) this.evict(neighbour.port);
-    if (this.mappings.size >= this.limits.total) this.evict(undefined);
-    const mapping = new UdpMapping(this, this.stack.flowId(), key, neighbour, datagram.sourcePort, ip, now);
+  private refuse(datagram: UdpIn, neighbour: Neighbour, code: number): void {
+    this.stack.packets.errorUdp(
+      neighbour,
+      datagram.sourcePort,
+      datagram.destination,
+      datagram.destinationPort,
+      datagram.length,
+      ICMP_UNREACHABLE,
+      code,
+      0,
+      undefined,
+    );
+  }
+
+  private key(neighbour: Neighbour, guestPort: number, ip: Ipv4, port: number): number | string {
+    const own = neighbour.ip * 65_536 + guestPort;
+    return this.mode === 'symmetric' ? `${own}/${ip}/${port}` : own;
+  }
+
+  private mapping(neighbour: Neighbour, guestPort: number, ip: Ipv4, port: number, now: Millis): UdpMapping {
+    const key = this.key(neighbour, guestPort, ip, port);
+    const known = this.table.get(neighbour.port, key);
+    if (known !== undefined) {
+      // A neighbour that was forgotten and learned again is another object.
+      known.neighbour = neighbour;
+      return known;
+    }
+    this.table.makeRoom(neighbour.port);
+    const mapping = new UdpMapping(this, this.stack.flowId(), key, neighbour, guestPort, ip, port, now);
     mapping.socket = this.io.udp(mapping);
-    this.mappings.set(key, mapping);
-    this.perGuest.set(neighbour.port, (this.perGuest.get(neighbour.port) ?? 0) + 1);
+    this.table.add(mapping);
     this.counters.mappings++;
     this.stack.timers.set(mapping.timer, now + this.limits.idleShort);
     this.stack.rearm();
     return mapping;
   }
 
-  private used(mapping: UdpMapping, now: Millis): void {
-    if (now - mapping.lastUsed < 1000) return;
-    mapping.lastUsed = now;
-    this.mappings.delete(mapping.key);
-    this.mappings.set(mapping.key, mapping);
-  }
-
-  private evict(port: number | undefined): void {
-    for (const mapping of this.mappings.values()) {
-      if (port !== undefined && mapping.neighbour.port !== port) continue;
-      this.counters.evicted++;
-      this.remove(mapping);
-      return;
-    }
-  }
-
   remove(mapping: UdpMapping): void {
-    if (!this.mappings.delete(mapping.key)) return;
-    const slot = this.recent.indexOf(mapping);
-    if (slot >= 0) this.recent[slot] = undefined;
+    if (!this.table.delete(mapping)) return;
+    const slot = slotOf(mapping.neighbour, mapping.guestPort);
+    if (this.recent[slot] === mapping) this.recent[slot] = undefined;
     this.stack.timers.cancel(mapping.timer);
-    const { port } = mapping.neighbour;
-    const left = (this.perGuest.get(port) ?? 1) - 1;
-    if (left === 0) this.perGuest.delete(port);
-    else this.perGuest.set(port, left);
     mapping.socket.close();
   }
 
@@ -301,24 +265,14 @@ export class UdpNat {
     const { hostAlias } = this.stack.config;
     return hostAlias !== undefined && this.isLoopback(ip) ? hostAlias : ip;
   }
+
+  /** One less behind us. What the host took is not lost here for its TTL: nobody is behind the guest's own stack. */
+  private ttlForGuest(ip: Ipv4, ttl: number): number {
+    if (ttl === 0) return DEFAULT_TTL;
+    return this.isLoopback(ip) ? ttl : Math.max(1, ttl - 1);
+  }
 }
 
-function unreachableCode(errno: Errno): number | undefined {
-  switch (errno) {
-    case 'ECONNREFUSED':
-      return UNREACHABLE_PORT;
-    case 'EHOSTUNREACH':
-    case 'EHOSTDOWN':
-      return UNREACHABLE_HOST;
-    case 'ENETUNREACH':
-    case 'ENETDOWN':
-      return UNREACHABLE_NET;
-    case 'EACCES':
-    case 'EPERM':
-      return UNREACHABLE_PROHIBITED;
-    case 'EMSGSIZE':
-      return UNREACHABLE_FRAGMENTATION;
-    default:
-      return undefined;
-  }
+function slotOf(neighbour: Neighbour, guestPort: number): number {
+  return (guestPort ^ (neighbour.port << 4)) & (RECENT - 1);
 }

@@ -1,4 +1,7 @@
-/** HostIo made from node:net and node:dgram, for hosts without the crate. UDP errors do not reach guests this way. */
+/**
+ * HostIo made from node:net and node:dgram, for hosts without the crate. Of UDP it does without the errors that ICMP brings,
+ * without TOS and DF, and a TTL holds for all that a socket sends within a turn. It has no pings.
+ */
 import { type Socket as UdpSocket, createSocket } from 'node:dgram';
 import { connect, createServer, isIPv6 } from 'node:net';
 import {
@@ -64,23 +67,34 @@ function listen(
 class NodeUdp implements HostUdp {
   private readonly socket: UdpSocket;
   private closed = false;
+  private bound = false;
+  /** 0: the host's own. */
+  private ttl = 0;
 
   constructor(handler: HostUdpHandler) {
     this.socket = createSocket({ type: 'udp4', recvBufferSize: UDP_BUFFER, sendBufferSize: UDP_BUFFER });
     this.socket.on('message', (bytes, from) => {
       const ip = parseIpv4(from.address);
-      if (ip !== undefined) handler.datagram(bytes, 0, bytes.length, ip, from.port);
+      if (ip !== undefined) handler.datagram(bytes, 0, bytes.length, ip, from.port, 0, 0);
     });
     this.socket.on('error', (error) => {
       handler.error(errnoOf(error), ipv4(0), 0, 0);
     });
     this.handler = handler;
+    this.socket.bind(0, () => {
+      this.bound = true;
+      if (this.ttl !== 0) this.socket.setTTL(this.ttl);
+    });
   }
 
   private readonly handler: HostUdpHandler;
 
-  send(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number): void {
+  send(bytes: Uint8Array, offset: number, length: number, ip: Ipv4, port: number, ttl: number): void {
     if (this.closed) return;
+    if (ttl !== 0 && ttl !== this.ttl) {
+      this.ttl = ttl;
+      if (this.bound) this.socket.setTTL(ttl);
+    }
     // A copy: Node sends later, the batch is gone by then.
     const copy = bytes.slice(offset, offset + length);
     this.socket.send(copy, port, formatIpv4(ip), (error) => {

@@ -14,6 +14,8 @@ export const UNREACHABLE_PROTOCOL = 2;
 export const UNREACHABLE_PORT = 3;
 export const UNREACHABLE_FRAGMENTATION = 4;
 export const UNREACHABLE_PROHIBITED = 13;
+/** The last code that is assigned. */
+export const UNREACHABLE_MAX = 15;
 
 /** Codes of ICMP_TIME_EXCEEDED. */
 export const EXCEEDED_TTL = 0;

@@ -1,2 +1,3 @@
 export * from './header.js';
+export * from './ids.js';
 export * from './reassembly.js';

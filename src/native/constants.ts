@@ -28,11 +28,14 @@ export const TX_STRIDE = 12;
 export const SLICE_STRIDE = 3;
 /**
  * Int32 values per datagram to send: buffer, offset, length, port, destination (4 words), source (4 words; 0: the
- * kernel chooses). An IPv4 address is the first word.
+ * kernel chooses), TTL (0: the socket's), TOS (0: the socket's). An IPv4 address is the first word.
  */
-export const UDP_TX_STRIDE = 12;
-/** Int32 values per datagram received: offset, length, port, flags (UDP_…), source (4 words), destination (4 words). */
-export const UDP_RX_STRIDE = 12;
+export const UDP_TX_STRIDE = 14;
+/**
+ * Int32 values per datagram received: offset, length, port, flags (UDP_…), source (4 words), destination (4 words), TTL,
+ * TOS.
+ */
+export const UDP_RX_STRIDE = 14;
 /**
  * Int32 values per drained error: errno, origin (1 local, 2 ICMP, 3 ICMPv6), type, code, info (the MTU for EMSGSIZE),
  * destination port, offender (4 words), destination (4 words), the first two words of the datagram that failed.

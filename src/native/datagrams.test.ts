@@ -65,6 +65,34 @@ describe.skipIf(missingAddon())('native datagrams', () => {
     expect(poller.udpRecvBatch(right, room.id, 0, room.data.length, 2048, meta.id)).toBe(0);
   });
 
+  it.each([
+    ['127.0.0.1', LOOPBACK, 0, false],
+    ['::1', 0, 1, true],
+  ] as const)('carries TTL and TOS of each datagram over %s', async (host, first, last, v6) => {
+    const { poller } = rig;
+    const left = poller.udpOpen(host, 0, v6);
+    const right = poller.udpOpen(host, 0, v6);
+    const sent = [
+      [0, 0],
+      [1, 0xb8],
+      [255, 3],
+      [33, 0],
+    ];
+    sent.forEach(([ttl, tos], i) => {
+      const from = i === 1 ? [first, 0, 0, last] : [0, 0, 0, 0];
+      desc.data.set([out.id, 0, 9, portOf(right), first, 0, 0, last, ...from, ttl!, tos!], i * UDP_TX_STRIDE);
+    });
+    expect(poller.udpSendBatch(left, desc.id, 0, sent.length)).toBe(sent.length);
+    await rig.wait(right, READ);
+    expect(poller.udpRecvBatch(right, room.id, 0, room.data.length, 2048, meta.id)).toBe(sent.length);
+    const got = sent.map((_, i) => [...meta.data.subarray(i * UDP_RX_STRIDE + 12, (i + 1) * UDP_RX_STRIDE)]);
+    expect(got).toEqual([[64, 0], ...sent.slice(1)]);
+    for (const bad of [-2, 256]) {
+      desc.data[12] = bad;
+      expect(poller.udpSendBatch(left, desc.id, 0, 1)).toBe(EINVAL);
+    }
+  });
+
   it('says when a datagram was cut, and what is no range', async () => {
     const { poller } = rig;
     const left = poller.udpOpen('127.0.0.1', 0, false);

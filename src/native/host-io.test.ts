@@ -239,7 +239,7 @@ describe.each(makers)('host sockets of %s', (name, maybe, pool) => {
       error: (errno) => got.push(errno),
     });
     const bytes = Buffer.from('..ping..');
-    udp.send(bytes, 2, 4, LOOPBACK, echo.address().port);
+    udp.send(bytes, 2, 4, LOOPBACK, echo.address().port, 0, 0, false);
     await until(() => got.length > 0, 'the answer comes');
     expect(got).toEqual(['ping true true']);
     udp.close();
@@ -290,7 +290,7 @@ describe.runIf(hub !== undefined)('native datagrams', () => {
       datagram: () => undefined,
       error: (errno, ip, to) => errors.push(`${errno} ${ip === LOOPBACK} ${to === port}`),
     });
-    udp.send(Buffer.from('x'), 0, 1, LOOPBACK, port);
+    udp.send(Buffer.from('x'), 0, 1, LOOPBACK, port, 0, 0, false);
     await until(() => errors.length > 0, 'the error comes');
     expect(errors).toEqual(['ECONNREFUSED true true']);
     udp.close();

@@ -13,6 +13,7 @@ import {
 import { listenError, nodeIo } from '../host/index.js';
 import { ACCEPT_INTS, EAGAIN, READ, errnoName } from './constants.js';
 import type { Hub } from './hub.js';
+import { nativePing } from './ping.js';
 import { NativeStream, StreamScratch } from './stream.js';
 import { UdpScratch, nativeUdp, nativeUdpServer } from './udp.js';
 
@@ -102,6 +103,7 @@ export function nativeIo(hub: Hub): HostIo {
     dial,
     listen,
     udp: (handler) => nativeUdp(hub, udp, handler),
+    ping: (handler) => nativePing(hub, udp, handler),
     bindUdp,
     get counters() {
       return { udpDropped: udp.queue.dropped };

@@ -5,4 +5,3 @@ export { loadNative, type NativeResult } from './loader.js';
 export { Hub } from './hub.js';
 export { nativeIo } from './host-io.js';
 export { LOOKUP_QUEUE, LOOKUP_THREADS, NativeLookups } from './lookups.js';
-export { nativePinger } from './ping.js';

@@ -76,7 +76,7 @@ class FakeSocket implements QueuedSocket {
 
 describe('UdpQueue', () => {
   it('sends the datagrams of a turn in one call for each socket, each in its order', () => {
-    const { push, turn, texts, sent, deferred, calls } = rig();
+    const { queue, push, turn, texts, sent, deferred, calls } = rig();
     const [a, b] = [new FakeSocket(1), new FakeSocket(2)];
     for (let i = 0; i < 4; i++) {
       push(a, `a${i}`, 1000 + i, 0x7f000001);
@@ -87,10 +87,11 @@ describe('UdpQueue', () => {
     turn();
     expect(texts()).toEqual(['1 a0', '1 a1', '1 a2', '1 a3', '2 b0', '2 b1', '2 b2', '2 b3']);
     expect(calls()).toBe(2);
-    expect(sent[1]!.to).toEqual([1001, 0x7f000001, 0, 0, 0, 0, 0, 0, 0]);
-    expect(sent[5]!.to).toEqual([53, 1, 2, 3, 4, 0, 0, 0, 0]);
-    push(b, 'again');
+    expect(sent[1]!.to).toEqual([1001, 0x7f000001, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(sent[5]!.to).toEqual([53, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0]);
+    queue.push(b, Buffer.from('again'), 0, 5, 53, 1, 7, 0xb8);
     turn();
+    expect(sent.at(-1)!.to.slice(-2)).toEqual([7, 0xb8]);
     expect(texts().at(-1)).toBe('2 again');
   });
 

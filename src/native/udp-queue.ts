@@ -36,7 +36,8 @@ export class UdpQueue {
   /** Datagrams that no socket buffer had room for. */
   dropped = 0;
   private readonly hub: Hub;
-  private readonly bytes = new Uint8Array(ARENA);
+  /** Payload; entries of the table that `refused` is given point here. */
+  readonly bytes = new Uint8Array(ARENA);
   private readonly bytesId: number;
   /** Descriptions in the order in which they came, the next one of the same socket, and all in the order of sockets. */
   private readonly entries = new Int32Array(ENTRIES * UDP_TX_STRIDE);
@@ -57,7 +58,10 @@ export class UdpQueue {
     this.tableId = hub.poller.register(this.table);
   }
 
-  /** Queues a copy of a datagram of at most MAX_DATAGRAM bytes. `words`: IPv4 in the first, or the four of IPv6. */
+  /**
+   * Queues a copy of a datagram of at most MAX_DATAGRAM bytes. `words`: IPv4 in the first, or the four of IPv6; TTL and TOS
+   * 0: the socket's.
+   */
   push(
     socket: QueuedSocket,
     bytes: Uint8Array,
@@ -65,6 +69,8 @@ export class UdpQueue {
     length: number,
     port: number,
     words: number | readonly number[],
+    ttl = 0,
+    tos = 0,
   ): void {
     if (this.count === ENTRIES || this.used + length > ARENA) this.flush();
     if (this.count === 0) this.hub.defer(this.run);
@@ -86,6 +92,8 @@ export class UdpQueue {
       entries.set(words, at + 4);
       entries.fill(0, at + 8, at + UDP_TX_STRIDE);
     }
+    entries[at + 12] = ttl;
+    entries[at + 13] = tos;
     this.used += length;
     this.link(socket, this.count++);
   }

@@ -1,5 +1,6 @@
 /** UDP sockets owned by the crate: batches both ways (udp-queue.ts), and the errors that ICMP brought (IP_RECVERR). */
 import {
+  type HostIcmp,
   type HostUdp,
   type HostUdpHandler,
   type HostUdpServer,
@@ -22,6 +23,11 @@ const ERRORS = 16;
 const MAX_ROUNDS = 4;
 /** SO_RCVBUF and SO_SNDBUF of a socket, bytes. */
 const SOCKET_BUFFER = 1024 * 1024;
+/** Values of IP_MTU_DISCOVER: fragments and no DF, DF and EMSGSIZE. */
+const PMTU_DONT = 0;
+const PMTU_DO = 2;
+/** Origin of an error that came by ICMP (SO_EE_ORIGIN_ICMP). */
+const ORIGIN_ICMP = 2;
 
 /** Buffers that all UDP sockets of a hub share. */
 export class UdpScratch {
@@ -59,6 +65,7 @@ export class NativeUdpSocket implements QueuedSocket {
   private readonly scratch: UdpScratch;
   private readonly sink: Sink;
   private open = true;
+  private dontFragment: boolean | undefined;
 
   constructor(hub: Hub, scratch: UdpScratch, handle: number, sink: Sink) {
     this.hub = hub;
@@ -72,17 +79,27 @@ export class NativeUdpSocket implements QueuedSocket {
     });
   }
 
-  /** Sends a copy of a datagram at the end of the turn. `words`: IPv4, or the four of IPv6. */
+  /** Sends a copy of a datagram at the end of the turn. `words`: IPv4, or the four of IPv6; TTL and TOS 0: the socket's. */
   send(
     bytes: Uint8Array,
     offset: number,
     length: number,
     port: number,
     words: readonly number[] | number,
+    ttl = 0,
+    tos = 0,
   ): void {
     if (this.open && length <= MAX_DATAGRAM) {
-      this.scratch.queue.push(this, bytes, offset, length, port, words);
+      this.scratch.queue.push(this, bytes, offset, length, port, words, ttl, tos);
     }
+  }
+
+  /** Whether what is sent from now on carries DF, and is an error where it does not fit, or goes in fragments. */
+  setDontFragment(wanted: boolean): void {
+    if (this.dontFragment === wanted || !this.open) return;
+    this.dontFragment = wanted;
+    if (this.head !== UNQUEUED) this.scratch.queue.flush();
+    this.hub.poller.setOption(this.handle, OPTION.mtuDiscover, wanted ? PMTU_DO : PMTU_DONT);
   }
 
   refused(result: number, table: Int32Array, at: number): void {
@@ -120,6 +137,8 @@ export class NativeUdpSocket implements QueuedSocket {
     const n = hub.poller.udpErrors(this.handle, scratch.errorsId, ERRORS);
     for (let i = 0; i < n && this.isOpen(); i++) {
       const at = i * UDP_ERROR_STRIDE;
+      // One datagram that is tried again fails again.
+      if (i > 0 && sameError(scratch.errors, at - UDP_ERROR_STRIDE, at)) continue;
       sink.failed(errnoName(scratch.errors[at]!), at);
     }
   }
@@ -136,13 +155,18 @@ export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler
   }
   const socket = new NativeUdpSocket(hub, scratch, handle, {
     datagram: (bytes, offset, length, at) => {
-      handler.datagram(bytes, offset, length, ipv4(scratch.meta[at + 4]!), scratch.meta[at + 2]!);
+      const { meta } = scratch;
+      const ip = ipv4(meta[at + 4]!);
+      handler.datagram(bytes, offset, length, ip, meta[at + 2]!, meta[at + 12]!, meta[at + 13]!);
     },
     failed: (errno, at) => {
       const { errors } = scratch;
-      handler.error(errno, ipv4(errors[at + 10]!), errors[at + 5]!, errors[at + 4]!);
+      const mtu = errno === 'EMSGSIZE' ? errors[at + 4]! : 0;
+      handler.error(errno, ipv4(errors[at + 10]!), errors[at + 5]!, mtu, icmpOf(errors, at));
     },
     refused: (errno, table, at) => {
+      // The error queue tells the same with the MTU.
+      if (errno === 'EMSGSIZE') return;
       const port = table[at + 3]!;
       const ip = ipv4(table[at + 4]!);
       queueMicrotask(() => {
@@ -151,8 +175,9 @@ export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler
     },
   });
   return {
-    send: (bytes, offset, length, ip, port) => {
-      socket.send(bytes, offset, length, port, ip);
+    send: (bytes, offset, length, ip, port, ttl, tos, dontFragment) => {
+      socket.setDontFragment(dontFragment);
+      socket.send(bytes, offset, length, port, ip, ttl, tos);
     },
     close: () => {
       socket.close();
@@ -194,6 +219,17 @@ export function nativeUdpServer(
       socket.close();
     },
   };
+}
+
+/** What ICMP said, of an error at `at`; undefined when the host itself was the reason. */
+export function icmpOf(errors: Int32Array, at: number): HostIcmp | undefined {
+  if (errors[at + 1] !== ORIGIN_ICMP) return undefined;
+  return { type: errors[at + 2]!, code: errors[at + 3]!, from: ipv4(errors[at + 6]!) };
+}
+
+function sameError(errors: Int32Array, one: number, other: number): boolean {
+  for (let i = 0; i < UDP_ERROR_STRIDE; i++) if (errors[one + i] !== errors[other + i]) return false;
+  return true;
 }
 
 /** Four words as an IPv6 address, uncompressed. */

@@ -15,6 +15,7 @@ import {
   DEFAULT_OUTBOUND_LIMITS,
   DEFAULT_UDP_LIMITS,
   OutboundTcp,
+  PingNat,
   Publisher,
   UdpNat,
 } from '../forwarder/index.js';
@@ -44,6 +45,7 @@ export interface Parts {
   readonly services: Services;
   readonly outbound: OutboundTcp;
   readonly nat: UdpNat;
+  readonly pings: PingNat;
   readonly publisher: Publisher;
   readonly dhcp: DhcpService;
   readonly dns: DnsService;
@@ -80,6 +82,7 @@ export function assemble(
   );
   const services = new Services(policy);
   const { outbound, nat } = forwarders(config, stack, io, logger);
+  const pings = new PingNat(stack, io, logger);
   const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
     roster.find(spec, callback);
   });
@@ -87,7 +90,7 @@ export function assemble(
   const roster = new Guests(stack, dhcp, addresses);
   const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger, native.lookups);
   answerTime(services, stack, gatewayIp);
-  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pinger: native.pinger?.(stack) };
+  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings };
   return {
     logger,
     scheduler,
@@ -100,6 +103,7 @@ export function assemble(
     services,
     outbound,
     nat,
+    pings,
     publisher,
     dhcp,
     dns,
@@ -142,8 +146,9 @@ function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logg
     perGuest: limits.udpPerGuest,
     total: limits.udpTotal,
     idleShort: limits.udpIdle,
+    idleStream: limits.udpStreamIdle,
   });
-  return { outbound, nat: new UdpNat(stack, io, (ip) => ip >>> 24 === 127, udpLimits) };
+  return { outbound, nat: new UdpNat(stack, io, (ip) => ip >>> 24 === 127, udpLimits, config.udpNat) };
 }
 
 function ownAddressCheck(deps: NetworkDeps, now: () => number): (ip: Ipv4) => boolean {

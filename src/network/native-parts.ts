@@ -1,16 +1,13 @@
 /** What a network gets from the native addon, when it is there. */
 import type { HostIo, Scheduler } from '../core/index.js';
 import { nodeScheduler } from '../host/index.js';
-import { Hub, NativeLookups, loadNative, nativeIo, nativePinger } from '../native/index.js';
-import type { Stack } from '../stack/index.js';
-import type { Pinger } from './upper.js';
+import { Hub, NativeLookups, loadNative, nativeIo } from '../native/index.js';
 
 export interface NativeParts {
   readonly hub: Hub | undefined;
   readonly io: HostIo | undefined;
   /** The event loop: with the addon, what is deferred within a wake-up runs at its end. */
   readonly scheduler: Scheduler;
-  readonly pinger: ((stack: Stack) => Pinger | undefined) | undefined;
   /** The C library's lookups on threads of their own. */
   readonly lookups: NativeLookups | undefined;
   /** Why there is no addon. */
@@ -25,7 +22,6 @@ export function nativeParts(wanted: boolean): NativeParts {
       hub: undefined,
       io: undefined,
       scheduler: nodeScheduler,
-      pinger: undefined,
       lookups: undefined,
       reason,
       close: () => undefined,
@@ -43,28 +39,11 @@ export function nativeParts(wanted: boolean): NativeParts {
         hub.defer(callback);
       },
     },
-    pinger: (stack) => pingerOf(hub, stack),
     lookups,
     reason: undefined,
     close: () => {
       lookups.close();
       hub.close();
-    },
-  };
-}
-
-/** Guests' pings by the host's ping sockets, one for each guest and echo id. */
-function pingerOf(hub: Hub, stack: Stack): Pinger | undefined {
-  const pinger = nativePinger(hub);
-  if (pinger === undefined) return undefined;
-  return {
-    send: ({ neighbour, destination, bytes, offset, length }) => {
-      const rest = bytes.slice(offset, offset + length);
-      const key = `${neighbour.port}/${neighbour.ip}/${rest[0]}.${rest[1]}`;
-      const sent = pinger.send(key, destination, rest, stack.now(), (from, answer) => {
-        stack.packets.echoReply(neighbour, from, answer, 0, answer.length);
-      });
-      if (!sent) stack.counters.pingUnavailable++;
     },
   };
 }

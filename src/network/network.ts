@@ -148,6 +148,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.dhcp.stop();
     await this.parts.state.close();
     this.parts.nat.stop();
+    this.parts.pings.stop();
     this.stack.stop();
     for (const guest of this.parts.roster.all()) this.detach(guest);
     this.parts.native.close();
@@ -267,6 +268,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   private left(guest: Guest, reason: Error | undefined): void {
     if (guest.port.closed) return;
     this.parts.nat.forgetPort(guest.port.id);
+    this.parts.pings.forgetPort(guest.port.id);
     this.stack.removePort(guest.port);
     this.parts.roster.remove(guest);
     this.parts.logger.info(`guest ${guest.name} left${reason === undefined ? '' : `: ${reason.message}`}`, {

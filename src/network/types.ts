@@ -4,7 +4,7 @@ import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/in
 import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream } from '../dns/index.js';
 import type { StateDisk } from '../host/index.js';
-import type { PublishSpec } from '../forwarder/index.js';
+import type { PublishSpec, UdpNatMode } from '../forwarder/index.js';
 import type { Decision } from '../policy/index.js';
 import type { TcpInfo } from '../tcp/index.js';
 import type { Guest } from './guest.js';
@@ -25,6 +25,8 @@ export interface NetworkConfig {
   readonly hostAlias?: string | false | undefined;
   /** Largest IP packet, bytes, 576 to 65520. Default 1500. */
   readonly mtu?: number | undefined;
+  /** Who may answer a guest's UDP port: anybody (`full-cone`), or only whom it talks to. Default `full-cone`. */
+  readonly udpNat?: UdpNatMode | undefined;
   readonly dhcp?: DhcpOptionsConfig | undefined;
   readonly dns?: DnsConfig | undefined;
   readonly policy?: PolicyOptions | undefined;
@@ -91,8 +93,10 @@ export interface LimitsConfig {
   readonly dialTimeout?: number | undefined;
   readonly udpPerGuest?: number | undefined;
   readonly udpTotal?: number | undefined;
-  /** ms. */
+  /** ms until a quiet mapping of one request and one reply goes. Default 30,000. */
   readonly udpIdle?: number | undefined;
+  /** ms until a quiet mapping goes on which traffic went both ways repeatedly. Default 180,000. */
+  readonly udpStreamIdle?: number | undefined;
   /** Bytes a flow advertises and buffers at most, each way; a power of two, 64 KiB to 16 MiB. Default 1 MiB. */
   readonly flowBuffer?: number | undefined;
   /** Bytes that all flows buffer together before they are held back. Default 512 MiB. */

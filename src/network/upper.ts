@@ -1,17 +1,13 @@
 /** What becomes of a flow: the policy decides, a service, the forwarder or a refusal follows. */
-import { IPV4_BROADCAST, cidrLast, isMulticastIpv4 } from '../core/index.js';
-import type { OutboundTcp, Publisher, UdpNat } from '../forwarder/index.js';
+import type { Neighbour } from '../arp/index.js';
+import { IPV4_BROADCAST, type Ipv4, cidrLast, isMulticastIpv4 } from '../core/index.js';
+import type { OutboundTcp, PingNat, Publisher, UdpNat } from '../forwarder/index.js';
 import { ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
-import type { Decision } from '../policy/index.js';
+import { type Decision, LOOPBACK } from '../policy/index.js';
 import type { EchoIn, Stack, StackUpper, TcpSyn, UdpIn } from '../stack/index.js';
 import { DHCP_SERVER_PORT, type DhcpService } from './dhcp-service.js';
 import type { Guest } from './guest.js';
 import type { Services } from './services.js';
-
-/** Sends pings to the world; absent where the host does not allow it. */
-export interface Pinger {
-  send(echo: EchoIn): void;
-}
 
 export interface UpperParts {
   readonly stack: Stack;
@@ -20,7 +16,7 @@ export interface UpperParts {
   readonly nat: UdpNat;
   readonly publisher: Publisher;
   readonly dhcp: DhcpService;
-  readonly pinger: Pinger | undefined;
+  readonly pings: PingNat;
 }
 
 export class Upper implements StackUpper {
@@ -58,6 +54,8 @@ export class Upper implements StackUpper {
       dhcp.input(datagram, guest);
       return;
     }
+    if (toAll) stack.counters.broadcastKept++;
+    else if (isMulticastIpv4(destination)) stack.counters.multicastKept++;
     if (toAll || isMulticastIpv4(destination) || datagram.neighbour === undefined) return;
     if (publisher.reply(datagram)) return;
     const decision = this.decide(datagram, guest);
@@ -66,7 +64,7 @@ export class Upper implements StackUpper {
   }
 
   echo(echo: EchoIn): void {
-    const { stack, pinger } = this.parts;
+    const { stack, pings } = this.parts;
     const port = stack.portOf(echo.neighbour);
     if (port === undefined) return;
     const guest = port.user as Guest;
@@ -78,11 +76,12 @@ export class Upper implements StackUpper {
     });
     if (verdict.kind === 'deny') {
       if (verdict.how === 'silent') return;
-      const { bytes, offset, length } = echo;
+      const { bytes, offset } = echo;
       const quoted = stack.packets.quoteEcho(
         echo.neighbour,
         echo.destination,
-        bytes.subarray(offset, offset + Math.min(length, 4)),
+        (bytes[offset + 4]! << 8) | bytes[offset + 5]!,
+        (bytes[offset + 6]! << 8) | bytes[offset + 7]!,
       );
       stack.packets.icmpError(
         echo.neighbour,
@@ -94,8 +93,14 @@ export class Upper implements StackUpper {
       );
       return;
     }
-    if (pinger === undefined) stack.counters.pingUnavailable++;
-    else pinger.send(echo);
+    if (verdict.kind === 'dial') pings.send(echo, verdict.ip);
+  }
+
+  portClosed(neighbour: Neighbour, guestPort: number, peer: Ipv4, peerPort: number): void {
+    const { stack, nat, publisher } = this.parts;
+    const { gatewayIp, hostAlias } = stack.config;
+    if (peer === gatewayIp) publisher.portClosed(neighbour, guestPort, peerPort);
+    else nat.closed(neighbour, guestPort, peer === hostAlias ? LOOPBACK : peer, peerPort);
   }
 
   private decide(datagram: UdpIn, guest: Guest): Decision {

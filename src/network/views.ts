@@ -109,6 +109,7 @@ export function statsOf(parts: Parts) {
     switch: { ...stack.macs.counters },
     outbound: { ...parts.outbound.counters },
     udp: { ...nat.counters },
+    ping: { ...parts.pings.counters },
     host: { ...parts.io.counters },
     dhcp: parts.dhcp.counters,
     state: parts.state.counters,
@@ -120,6 +121,7 @@ export function statsOf(parts: Parts) {
       timers: stack.timers.size,
       tcpFlows: stack.tcp.size,
       udpMappings: nat.size,
+      pings: parts.pings.size,
     },
     budget: {
       limit: stack.budget.limit,

@@ -1,18 +1,47 @@
-/** ICMP from guests: the gateway answers echo requests itself (RFC 792, RFC 1122 section 3.2.2.6), others go up. */
+/**
+ * ICMP from guests: the gateway answers echo requests itself (RFC 792, RFC 1122 section 3.2.2.6), those to others go up.
+ * Errors about what we delivered are checked against the packet that they quote; of a closed UDP port the owner of the flow
+ * is told.
+ */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, checksum } from '../core/index.js';
-import { ICMP_ECHO_REQUEST, ICMP_HEADER } from '../icmp/index.js';
+import { type Ipv4, checksum, ipv4 } from '../core/index.js';
+import {
+  ICMP_ECHO_REQUEST,
+  ICMP_HEADER,
+  ICMP_UNREACHABLE,
+  UNREACHABLE_FRAGMENTATION,
+  UNREACHABLE_PORT,
+  isIcmpError,
+} from '../icmp/index.js';
+import {
+  IP_DESTINATION,
+  IP_DONT_FRAGMENT,
+  IP_FRAGMENT,
+  IP_HEADER,
+  IP_PROTOCOL,
+  IP_SOURCE,
+  IP_TOS,
+  IP_TTL,
+  PROTOCOL_UDP,
+} from '../ipv4/index.js';
 import type { Stack } from './stack.js';
 
-/** A message of `length` bytes at `at`. `local`: to the gateway or the host alias; `toAll`: broadcast or multicast. */
+/** What an error has to quote of the transport (RFC 792), bytes. */
+const QUOTED = 8;
+
+/**
+ * A message of `length` bytes at `at`, in a packet whose header is at `ip`. `local`: to the gateway or the host alias;
+ * `toAll`: broadcast or multicast.
+ */
 export function icmpInput(
   stack: Stack,
   neighbour: Neighbour,
   bytes: Uint8Array,
+  view: DataView,
+  ip: number,
   at: number,
   length: number,
   destination: Ipv4,
-  ttl: number,
   local: boolean,
   toAll: boolean,
 ): void {
@@ -25,10 +54,60 @@ export function icmpInput(
     counters.icmpChecksum++;
     return;
   }
-  if (bytes[at] !== ICMP_ECHO_REQUEST || bytes[at + 1] !== 0 || toAll) {
+  const type = bytes[at]!;
+  if (isIcmpError(type) && !toAll) {
+    guestError(stack, neighbour, bytes, view, at, length);
+    return;
+  }
+  if (type !== ICMP_ECHO_REQUEST || bytes[at + 1] !== 0 || toAll) {
     counters.icmpIgnored++;
     return;
   }
-  if (local) stack.packets.echoReply(neighbour, destination, bytes, at + 4, length - 4);
-  else stack.upper.echo({ neighbour, destination, bytes, offset: at + 4, length: length - 4, ttl });
+  const tos = bytes[ip + IP_TOS]!;
+  if (local) {
+    stack.packets.echoReply(neighbour, destination, bytes, at + 4, length - 4, undefined, tos);
+    return;
+  }
+  stack.upper.echo({
+    neighbour,
+    destination,
+    bytes,
+    offset: at,
+    length,
+    ttl: bytes[ip + IP_TTL]!,
+    tos,
+    dontFragment: (view.getUint16(ip + IP_FRAGMENT) & IP_DONT_FRAGMENT) !== 0,
+  });
+}
+
+/** A guest says that something which we delivered did not arrive. It may only speak of packets to its own address. */
+function guestError(
+  stack: Stack,
+  neighbour: Neighbour,
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  length: number,
+): void {
+  const { counters } = stack;
+  const quote = at + ICMP_HEADER;
+  const header = length > ICMP_HEADER ? (bytes[quote]! & 15) * 4 : 0;
+  if (header < IP_HEADER || length < ICMP_HEADER + header + QUOTED || bytes[quote]! >>> 4 !== 4) {
+    counters.guestErrorBad++;
+    return;
+  }
+  if (view.getUint32(quote + IP_DESTINATION) !== neighbour.ip) {
+    counters.guestErrorBad++;
+    return;
+  }
+  const code = bytes[at] === ICMP_UNREACHABLE ? bytes[at + 1]! : -1;
+  if (code === UNREACHABLE_FRAGMENTATION) counters.guestFragmentationNeeded++;
+  else if (code !== UNREACHABLE_PORT) counters.guestErrorOther++;
+  else {
+    counters.guestPortUnreachable++;
+    if (bytes[quote + IP_PROTOCOL] !== PROTOCOL_UDP) return;
+    const peer = ipv4(view.getUint32(quote + IP_SOURCE));
+    const ports = quote + header;
+    stack.upper.portClosed(neighbour, view.getUint16(ports + 2), peer, view.getUint16(ports));
+  }
 }

@@ -22,6 +22,7 @@ import {
 } from '../icmp/index.js';
 import {
   IP_DESTINATION,
+  IP_DONT_FRAGMENT,
   IP_FRAGMENT,
   IP_HEADER,
   IP_PROTOCOL,
@@ -78,6 +79,8 @@ export class IpInput {
       offset: 0,
       length: 0,
       ttl: 0,
+      tos: 0,
+      dontFragment: false,
     };
   }
 
@@ -265,7 +268,7 @@ export class IpInput {
     } else if (protocol === PROTOCOL_UDP) {
       this.udp(port, neighbour, bytes, view, at, payload, length, destination, macHigh, macLow, verify);
     } else if (protocol === PROTOCOL_ICMP && neighbour !== undefined) {
-      icmpInput(stack, neighbour, bytes, payload, length, destination, bytes[at + IP_TTL]!, local, toAll);
+      icmpInput(stack, neighbour, bytes, view, at, payload, length, destination, local, toAll);
     } else if (neighbour !== undefined && !toAll) {
       stack.counters.unknownProtocol++;
       stack.packets.icmpError(
@@ -356,6 +359,8 @@ export class IpInput {
     datagram.offset = at + UDP_HEADER;
     datagram.length = view.getUint16(at + 4) - UDP_HEADER;
     datagram.ttl = bytes[ip + IP_TTL]!;
+    datagram.tos = bytes[ip + IP_TOS]!;
+    datagram.dontFragment = (view.getUint16(ip + IP_FRAGMENT) & IP_DONT_FRAGMENT) !== 0;
     this.stack.upper.udp(datagram);
   }
 }

@@ -1,6 +1,6 @@
 /** Packets that the stack authors itself: UDP to guests (fragmented where needed), ICMP, lone TCP answers, ARP. */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, type Seq, TX_CHECKSUM, checksum } from '../core/index.js';
+import { type Ipv4, type Seq, TX_CHECKSUM, checksum, cidrContains } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETH_HEADER, writeEthernetHeader } from '../ethernet/index.js';
 import { ARP_LENGTH, type ArpPacket, writeArp } from '../arp/index.js';
 import {
@@ -26,15 +26,9 @@ import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
 
-/** Most ICMP errors a second for the whole network, and how many may come at once (RFC 1812 section 4.3.2.8). */
-export const ICMP_RATE = 1000;
-export const ICMP_BURST = 200;
-
 export class Packets {
   private readonly stack: Stack;
   private ipId = 0;
-  private icmpTokens = ICMP_BURST;
-  private icmpRefilled = 0;
   /** A whole datagram is built here before it is cut into fragments. */
   private scratch: Uint8Array | undefined;
 
@@ -54,6 +48,8 @@ export class Packets {
     bytes: Uint8Array,
     offset: number,
     length: number,
+    ttl = DEFAULT_TTL,
+    tos = 0,
   ): void {
     const port = this.stack.portOf(neighbour);
     if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER) return;
@@ -64,10 +60,10 @@ export class Packets {
       writeUdpHeader(view, 0, sourcePort, destinationPort, total);
       whole.set(bytes.subarray(offset, offset + length), UDP_HEADER);
       view.setUint16(6, udpChecksum(view, 0, total, source, neighbour.ip));
-      this.fragments(port, neighbour, source, PROTOCOL_UDP, whole);
+      this.fragments(port, neighbour, source, PROTOCOL_UDP, whole, ttl, tos);
       return;
     }
-    const at = this.begin(port, neighbour, source, PROTOCOL_UDP, total, DEFAULT_TTL, 0, 0);
+    const at = this.begin(port, neighbour, source, PROTOCOL_UDP, total, ttl, tos, 0, 0);
     const { output } = port;
     writeUdpHeader(output.view, at, sourcePort, destinationPort, total);
     output.bytes.set(bytes.subarray(offset, offset + length), at + UDP_HEADER);
@@ -75,13 +71,21 @@ export class Packets {
   }
 
   /** Answers an echo request with its own rest and data: `bytes` from `offset` is what stands behind the checksum. */
-  echoReply(neighbour: Neighbour, source: Ipv4, bytes: Uint8Array, offset: number, length: number): void {
+  echoReply(
+    neighbour: Neighbour,
+    source: Ipv4,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    ttl = DEFAULT_TTL,
+    tos = 0,
+  ): void {
     const port = this.stack.portOf(neighbour);
     if (port === undefined) return;
     const message = new Uint8Array(4 + length);
     message[0] = ICMP_ECHO_REPLY;
     message.set(bytes.subarray(offset, offset + length), 4);
-    this.icmp(port, neighbour, source, message);
+    this.icmp(port, neighbour, source, message, ttl, tos);
   }
 
   /**
@@ -97,14 +101,18 @@ export class Packets {
     quote: Uint8Array,
   ): void {
     const port = this.stack.portOf(neighbour);
-    if (port === undefined || isAboutError(quote) || !this.mayIcmp()) return;
+    if (port === undefined || isAboutError(quote)) return;
+    if (!port.icmpErrors.take(this.stack.now())) {
+      this.stack.counters.icmpRateLimited++;
+      return;
+    }
     const body = quote.subarray(0, ICMP_QUOTE_MAX);
     const message = new Uint8Array(ICMP_HEADER + body.length);
     message[0] = type;
     message[1] = code;
     new DataView(message.buffer).setUint32(4, rest);
     message.set(body, ICMP_HEADER);
-    this.icmp(port, neighbour, source, message);
+    this.icmp(port, neighbour, source, message, DEFAULT_TTL, 0);
   }
 
   /** ICMP destination unreachable about a TCP or UDP packet of the guest, told by its first words. */
@@ -136,17 +144,34 @@ export class Packets {
     );
   }
 
-  unreachableUdp(
+  /** An ICMP error about a datagram of the guest. `from`: who said so outside; undefined: nobody did, it is ours. */
+  errorUdp(
     neighbour: Neighbour,
     guestPort: number,
     destination: Ipv4,
     port: number,
     length: number,
+    type: number,
     code: number,
     mtu: number,
+    from: Ipv4 | undefined,
   ): void {
     const ports = ((guestPort << 16) | port) >>> 0;
-    this.unreachable(neighbour, PROTOCOL_UDP, destination, ports, ((length + 8) << 16) >>> 0, code, mtu);
+    const length0 = ((length + UDP_HEADER) << 16) >>> 0;
+    const quoted = quotePacket(neighbour.ip, destination, PROTOCOL_UDP, ports, length0, IP_HEADER + 20);
+    this.icmpError(neighbour, this.speaker(type, code, destination, from), type, code, mtu & 0xffff, quoted);
+  }
+
+  /**
+   * In whose name an error is told: the router's that sent it, as far as it may be one that the guest can know; otherwise
+   * what an address itself would say comes from the address (RFC 1122 section 3.2.2.1), and the rest from the gateway.
+   */
+  speaker(type: number, code: number, destination: Ipv4, from: Ipv4 | undefined): Ipv4 {
+    const { gatewayIp, subnet, hostAlias } = this.stack.config;
+    const first = (from ?? 0) >>> 24;
+    const known = first > 0 && first < 224 && first !== 127;
+    if (from !== undefined && known && (from === hostAlias || !cidrContains(subnet, from))) return from;
+    return type === ICMP_UNREACHABLE && (code === 2 || code === 3) ? destination : gatewayIp;
   }
 
   /** A TCP segment without connection or payload: RST answers. `ports` is the guest's (source, destination) word. */
@@ -157,7 +182,7 @@ export class Packets {
     ports: number,
     segment: { seq: Seq; ack: Seq; flags: number },
   ): void {
-    const at = this.begin(port, neighbour, source, PROTOCOL_TCP, 20, DEFAULT_TTL, 0, IP_DONT_FRAGMENT);
+    const at = this.begin(port, neighbour, source, PROTOCOL_TCP, 20, DEFAULT_TTL, 0, 0, IP_DONT_FRAGMENT);
     const { view } = port.output;
     view.setUint16(at, ports & 0xffff);
     view.setUint16(at + 2, ports >>> 16);
@@ -205,24 +230,30 @@ export class Packets {
     );
   }
 
-  /** The head of a guest's echo request, made again for an ICMP error about it. `rest`: its id and sequence. */
-  quoteEcho(neighbour: Neighbour, destination: Ipv4, rest: Uint8Array): Uint8Array {
-    const quoted = quotePacket(neighbour.ip, destination, PROTOCOL_ICMP, 0x08000000, 0, IP_HEADER + 8);
-    quoted.set(rest, IP_HEADER + 4);
-    return quoted;
+  /** The head of a guest's echo request, made again for an ICMP error about it. */
+  quoteEcho(neighbour: Neighbour, destination: Ipv4, id: number, sequence: number): Uint8Array {
+    const rest = ((id << 16) | sequence) >>> 0;
+    return quotePacket(neighbour.ip, destination, PROTOCOL_ICMP, 0x08000000, rest, IP_HEADER + 8);
   }
 
-  private icmp(port: StackPort, neighbour: Neighbour, source: Ipv4, message: Uint8Array): void {
+  private icmp(
+    port: StackPort,
+    neighbour: Neighbour,
+    source: Ipv4,
+    message: Uint8Array,
+    ttl: number,
+    tos: number,
+  ): void {
     message[2] = 0;
     message[3] = 0;
     const sum = checksum(message, 0, message.length);
     message[2] = sum >>> 8;
     message[3] = sum & 255;
     if (IP_HEADER + message.length > port.mtu) {
-      this.fragments(port, neighbour, source, PROTOCOL_ICMP, message);
+      this.fragments(port, neighbour, source, PROTOCOL_ICMP, message, ttl, tos);
       return;
     }
-    const at = this.begin(port, neighbour, source, PROTOCOL_ICMP, message.length, DEFAULT_TTL, 0, 0);
+    const at = this.begin(port, neighbour, source, PROTOCOL_ICMP, message.length, ttl, tos, 0, 0);
     port.output.bytes.set(message, at);
     this.end(port, message.length, 0);
   }
@@ -233,13 +264,15 @@ export class Packets {
     source: Ipv4,
     protocol: number,
     whole: Uint8Array,
+    ttl: number,
+    tos: number,
   ): void {
     const most = (port.mtu - IP_HEADER) & ~7;
-    const id = this.nextId();
+    const id = port.fragmentIds.next(source);
     for (let from = 0; from < whole.length; from += most) {
       const length = Math.min(most, whole.length - from);
       const field = (from + length < whole.length ? IP_MORE_FRAGMENTS : 0) | (from / 8);
-      const at = this.begin(port, neighbour, source, protocol, length, DEFAULT_TTL, id, field);
+      const at = this.begin(port, neighbour, source, protocol, length, ttl, tos, id, field);
       port.output.bytes.set(whole.subarray(from, from + length), at);
       this.end(port, length, 0);
     }
@@ -253,6 +286,7 @@ export class Packets {
     protocol: number,
     length: number,
     ttl: number,
+    tos: number,
     id: number,
     fragment: number,
   ): number {
@@ -267,7 +301,7 @@ export class Packets {
       fragment,
       ttl,
       protocol,
-      0,
+      tos,
       source,
       neighbour.ip,
     );
@@ -292,18 +326,6 @@ export class Packets {
   private nextId(): number {
     this.ipId = (this.ipId % 0xffff) + 1;
     return this.ipId;
-  }
-
-  private mayIcmp(): boolean {
-    const now = this.stack.now();
-    this.icmpTokens = Math.min(ICMP_BURST, this.icmpTokens + ((now - this.icmpRefilled) * ICMP_RATE) / 1000);
-    this.icmpRefilled = now;
-    if (this.icmpTokens < 1) {
-      this.stack.counters.icmpRateLimited++;
-      return false;
-    }
-    this.icmpTokens--;
-    return true;
   }
 }
 

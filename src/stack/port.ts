@@ -1,8 +1,13 @@
 /** A port of the virtual switch, seen from the stack: where one guest is attached. */
 import { NeighbourTable, type Neighbour } from '../arp/index.js';
-import type { Budget, FrameOutput } from '../core/index.js';
+import { type Budget, type FrameOutput, Rate } from '../core/index.js';
+import { FragmentIds } from '../ipv4/index.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
 import { WindowShare } from './window-share.js';
+
+/** Most ICMP errors a second to one guest, and how many may come at once (RFC 1812 section 4.3.2.8). */
+export const ICMP_RATE = 1000;
+export const ICMP_BURST = 200;
 
 export interface PortCounters {
   framesIn: number;
@@ -23,6 +28,8 @@ export class StackPort {
   /** Memory that this guest's flows hold, and what they are promised together. */
   readonly budget: Budget;
   readonly windows: WindowShare;
+  readonly icmpErrors = new Rate(ICMP_RATE, ICMP_BURST);
+  readonly fragmentIds = new FragmentIds();
   /** Endpoints that have data to send and wait for the link. */
   readonly held: TcpEndpoint[] = [];
   /** The sender of the last frame, so that a run of frames of one guest costs two comparisons. */

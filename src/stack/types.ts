@@ -44,17 +44,22 @@ export interface UdpIn {
   offset: number;
   length: number;
   ttl: number;
+  /** DSCP and ECN. */
+  tos: number;
+  dontFragment: boolean;
 }
 
 /** A ping to an address that is neither the gateway nor the alias; reused, copy what you keep. */
 export interface EchoIn {
   neighbour: Neighbour;
   destination: Ipv4;
-  /** The ICMP message behind its checksum: id and sequence (4 bytes), then the data. */
+  /** The ICMP message from its type on, header and data. */
   bytes: Uint8Array;
   offset: number;
   length: number;
   ttl: number;
+  tos: number;
+  dontFragment: boolean;
 }
 
 /** Who decides what becomes of flows: the services and the forwarder, behind the policy. */
@@ -63,6 +68,8 @@ export interface StackUpper {
   tcp(syn: TcpSyn): void;
   udp(datagram: UdpIn): void;
   echo(echo: EchoIn): void;
+  /** A guest has no socket on this UDP port, says its ICMP about a datagram from this peer. */
+  portClosed(neighbour: Neighbour, guestPort: number, peer: Ipv4, peerPort: number): void;
 }
 
 /** What the stack did not deliver, by name. All start at 0. */
@@ -91,11 +98,17 @@ export function stackCounters() {
     udpTruncated: 0,
     udpLength: 0,
     udpChecksum: 0,
+    /** Datagrams to all, or to a group: they pass between guests and never leave to the host. */
+    broadcastKept: 0,
+    multicastKept: 0,
     icmpTruncated: 0,
     icmpChecksum: 0,
     icmpIgnored: 0,
     icmpRateLimited: 0,
-    pingUnavailable: 0,
+    guestPortUnreachable: 0,
+    guestFragmentationNeeded: 0,
+    guestErrorOther: 0,
+    guestErrorBad: 0,
     floodLimited: 0,
     arpPendingFull: 0,
   };

@@ -5,6 +5,7 @@
 import {
   type Errno,
   type HostAddress,
+  type HostIcmp,
   type HostIo,
   type HostListener,
   type HostResolver,
@@ -20,7 +21,16 @@ import {
 import { DnsUpstreamError, type DnsUpstream } from '../dns/index.js';
 import { FakeRules } from './fake-rules.js';
 import { FakeStream, type HostSocket, errnoError } from './fake-stream.js';
-import { FakeUdp, FakeUdpServer, type FakeDatagram, type HostUdpClient, type UdpScript } from './fake-udp.js';
+import {
+  type FakeDatagram,
+  type FakePing,
+  FakePingSocket,
+  FakeUdp,
+  FakeUdpServer,
+  type HostUdpClient,
+  type PingScript,
+  type UdpScript,
+} from './fake-udp.js';
 
 /** First port that is given where 0 is asked for. */
 const FIRST_FREE_PORT = 40_000;
@@ -65,6 +75,7 @@ export class FakeHost {
     pendingDials: 0,
     openStreams: 0,
     openUdp: 0,
+    openPings: 0,
     lookups: 0,
   };
   /** Answers relayed DNS queries; by default every one fails as without name servers. */
@@ -72,6 +83,11 @@ export class FakeHost {
     Promise.reject(new DnsUpstreamError('noServers', 'a fake host has none'));
   private readonly dialRules = new FakeRules<DialScript>();
   private readonly udpRules = new FakeRules<UdpScript>();
+  private readonly pingRules = new FakeRules<PingScript>();
+  /** Pings of guests so far. */
+  readonly pings: FakePing[] = [];
+  /** Whether the operating system lets us ping. */
+  pingsAllowed = true;
   private readonly names = new Map<string, readonly HostAddress[] | Errno>();
   private readonly reverses = new Map<string, readonly string[]>();
   private readonly listeners = new Map<string, Listener>();
@@ -89,6 +105,15 @@ export class FakeHost {
         const find = (ip: Parameters<FakeUdp['send']>[3], port: number): UdpScript | undefined =>
           this.udpRules.find(ip, port);
         return new FakeUdp(scheduler, handler, find, () => this.counters.openUdp--);
+      },
+      ping: (handler) => {
+        if (!this.pingsAllowed) return undefined;
+        this.counters.openPings++;
+        const take = (ping: FakePing): PingScript | undefined => {
+          this.pings.push(ping);
+          return this.pingRules.find(ping.host, 0);
+        };
+        return new FakePingSocket(scheduler, handler, take, () => this.counters.openPings--);
       },
       bindUdp: async (host, port, handler) => this.bindUdp(host, port, handler),
     };
@@ -139,9 +164,19 @@ export class FakeHost {
     });
   }
 
-  /** The host reports an error for datagrams to this destination. `mtu`: with EMSGSIZE, bytes. */
-  failUdp(where: string, errno: Errno, mtu = 0): void {
-    this.udpRules.add(where, { errno, mtu });
+  /** The host reports an error for datagrams to this destination. `mtu`: with EMSGSIZE, bytes; `icmp`: who said so. */
+  failUdp(where: string, errno: Errno, mtu = 0, icmp?: HostIcmp): void {
+    this.udpRules.add(where, { errno, mtu, icmp });
+  }
+
+  /** Pings to this destination are answered, as from this many hops away (TTL of the answer; default 64). */
+  answerPing(where: string, ttl = 64): void {
+    this.pingRules.add(where, { ttl });
+  }
+
+  /** The host reports an error for pings to this destination. */
+  failPing(where: string, errno: Errno, mtu = 0, icmp?: HostIcmp): void {
+    this.pingRules.add(where, { errno, mtu, icmp });
   }
 
   /** What the host's resolver says for a name: addresses (both families), or an error such as `EAI_AGAIN`. */

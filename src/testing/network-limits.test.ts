@@ -5,7 +5,7 @@ import { emitEthernet, ETHERTYPE_ARP, MAX_MACS_PER_PORT } from '../ethernet/inde
 import { MAX_CONNECTIONS, MAX_UDP_CLIENTS } from '../forwarder/index.js';
 import { emitIpv4Packet, MAX_DATAGRAMS, REASSEMBLY_TIMEOUT } from '../ipv4/index.js';
 import { MAX_ARP_PENDING } from '../stack/arp-service.js';
-import { ICMP_BURST } from '../stack/packets.js';
+import { ICMP_BURST } from '../stack/port.js';
 import { type ScriptedGuest, type TestNetwork, testNetwork } from './index.js';
 import { codeOf, readAll } from './testing.testutil.js';
 

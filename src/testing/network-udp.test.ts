@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { testNetwork } from './index.js';
+import { parseIpv4 } from '../core/index.js';
+import { type GuestUdpSocket, testNetwork } from './index.js';
 import { codeOf } from './testing.testutil.js';
 
 const SERVER = '198.51.100.1';
+const ALIAS = '192.168.127.254';
 
 describe('UDP', () => {
   it('goes out and comes back, of any size', async () => {
@@ -100,6 +102,133 @@ describe('UDP', () => {
     expect(await codeOf(lab.run(socket.recv()))).toBe('ECONNREFUSED');
   });
 
+  it('tells errors in the name of the router that found them, where the guest can know it', async () => {
+    await using lab = await testNetwork();
+    const router = parseIpv4('203.0.113.9')!;
+    const inside = parseIpv4('192.168.127.77')!;
+    lab.host.failUdp('198.51.100.5', 'EHOSTUNREACH', 0, { type: 11, code: 0, from: router });
+    lab.host.failUdp('198.51.100.6', 'EMSGSIZE', 1280, { type: 3, code: 4, from: router });
+    lab.host.failUdp('198.51.100.7', 'EHOSTUNREACH', 0, { type: 3, code: 1, from: inside });
+    lab.host.failUdp('198.51.100.8', 'EPROTO', 0, { type: 12, code: 0, from: router });
+    const socket = lab.guest.udp();
+    for (const [ip, icmp] of [
+      ['198.51.100.5', { type: 11, code: 0, from: '203.0.113.9' }],
+      ['198.51.100.6', { type: 3, code: 4, mtu: 1280, from: '203.0.113.9' }],
+      ['198.51.100.7', { type: 3, code: 1, from: lab.gateway }],
+    ] as const) {
+      socket.send('x', ip, 9);
+      expect(await lab.run(socket.recv().catch((e: unknown) => e))).toMatchObject({ icmp });
+    }
+    socket.send('x', '198.51.100.8', 9);
+    expect(await codeOf(lab.run(socket.recv({ timeout: 1000 })))).toBe('ETIMEDOUT');
+    const { udp } = lab.network.stats();
+    expect(udp).toMatchObject({ timeExceeded: 1, fragmentationNeeded: 1, unreachable: 1, errorsUntold: 1 });
+  });
+
+  it('keeps TTL, less our hop, with DSCP, ECN and DF, both ways', async () => {
+    await using lab = await testNetwork();
+    const seen: unknown[] = [];
+    lab.host.datagrams('*', ({ ttl, tos, dontFragment, reply }) => {
+      seen.push([ttl, tos, dontFragment]);
+      reply('x', { host: SERVER, port: 9, ttl: 50, tos: 0xb9 });
+    });
+    const socket = lab.guest.udp();
+    const frame = lab.guest.frames.waitFor(({ udp }) => udp !== undefined);
+    socket.send('x', SERVER, 9, { ttl: 2, tos: 0x2e, dontFragment: true });
+    expect((await lab.run(frame)).ipv4).toMatchObject({ ttl: 49, tos: 0xb9 });
+    socket.send('x', SERVER, 9);
+    // The host itself is no hop further than its alias.
+    socket.send('x', ALIAS, 9, { ttl: 1 });
+    await lab.clock.settle();
+    expect(seen).toEqual([
+      [1, 0x2e, true],
+      [63, 0, false],
+      [1, 0, false],
+    ]);
+    socket.send('x', SERVER, 9, { ttl: 1 });
+    expect(await lab.run(drain(socket))).toMatchObject({ icmp: { type: 11, from: lab.gateway } });
+  });
+
+  it('in symmetric mode has a port for each destination, and only that may answer', async () => {
+    await using lab = await testNetwork({ udpNat: 'symmetric' });
+    lab.host.datagrams('*:3478', ({ reply }) => {
+      reply('good');
+      reply('other port', { host: SERVER, port: 9999 });
+      reply('other host', { host: '203.0.113.5', port: 3478 });
+    });
+    const socket = lab.guest.udp(5000);
+    for (const ip of [SERVER, '198.51.100.2', SERVER, ALIAS]) {
+      socket.send('hello', ip, 3478);
+      expect(await lab.run(socket.recv())).toMatchObject({ ip, port: 3478 });
+    }
+    expect(await codeOf(lab.run(socket.recv({ timeout: 1000 })))).toBe('ETIMEDOUT');
+    expect(lab.host.counters.openUdp).toBe(3);
+    expect(lab.network.stats().udp.filtered).toBe(8);
+  });
+
+  it('closes a mapping when the guest says that its port is closed, and no other one', async () => {
+    await using lab = await testNetwork();
+    const later: (() => void)[] = [];
+    lab.host.datagrams('*', ({ reply }) => {
+      later.push(() => {
+        reply('late');
+      });
+    });
+    const [gone, stays] = [lab.guest.udp(), lab.guest.udp()];
+    gone.send('x', SERVER, 53);
+    stays.send('x', SERVER, 53);
+    await lab.clock.settle();
+    gone.close();
+    for (const answer of later) answer();
+    expect(new TextDecoder().decode((await lab.run(stays.recv())).bytes)).toBe('late');
+    await lab.clock.settle();
+    expect(lab.host.counters.openUdp).toBe(1);
+    expect(lab.network.stats().udp.closedByGuest).toBe(1);
+    expect(lab.network.stats().stack.guestPortUnreachable).toBe(1);
+  });
+
+  it('has two idle times that can be set', async () => {
+    await using lab = await testNetwork({ limits: { udpIdle: 2000, udpStreamIdle: 5000 } });
+    lab.host.echoUdp('*');
+    const [once, stream] = [lab.guest.udp(), lab.guest.udp()];
+    once.send('a', SERVER, 53);
+    for (let i = 0; i < 2; i++) {
+      stream.send('b', SERVER, 5004);
+      await lab.run(stream.recv());
+    }
+    await lab.clock.advance(2100);
+    expect(lab.host.counters.openUdp).toBe(1);
+    await lab.clock.advance(3000);
+    expect(lab.host.counters.openUdp).toBe(0);
+  });
+
+  it('at the cap of all guests takes from the one that has most', async () => {
+    await using lab = await testNetwork({ limits: { udpPerGuest: 100, udpTotal: 20 } });
+    const other = await lab.attach();
+    other.udp(7000).send('x', SERVER, 53);
+    for (let i = 0; i < 60; i++) lab.guest.udp().send('x', SERVER, 53);
+    await lab.clock.settle();
+    expect(lab.host.counters.openUdp).toBe(20);
+    expect(lab.network.stats().udp.evicted).toBe(41);
+    expect(lab.network.flows().filter(({ guestAddress }) => guestAddress.endsWith(':7000'))).toHaveLength(1);
+  });
+
+  it('never sends broadcast or multicast to the host', async () => {
+    await using lab = await testNetwork();
+    const seen: string[] = [];
+    lab.host.datagrams('*', ({ host }) => void seen.push(host));
+    const socket = lab.guest.udp();
+    for (const ip of ['255.255.255.255', '192.168.127.255', '224.0.0.251', '239.255.255.250', '240.0.0.1'])
+      socket.send('x', ip, 5353);
+    await lab.clock.settle();
+    expect(seen).toEqual([]);
+    expect(lab.network.stats().stack).toMatchObject({
+      broadcastKept: 2,
+      multicastKept: 2,
+      martianDestination: 1,
+    });
+  });
+
   it('closes the sockets of a guest that left', async () => {
     await using lab = await testNetwork();
     lab.host.echoUdp('*');
@@ -124,6 +253,17 @@ describe('UDP', () => {
     expect(lab.network.stack.ip.reassembler.size).toBe(0);
   });
 });
+
+/** The first error that a socket has; datagrams before it are passed over. */
+async function drain(socket: GuestUdpSocket): Promise<unknown> {
+  for (;;) {
+    try {
+      await socket.recv();
+    } catch (error) {
+      return error;
+    }
+  }
+}
 
 describe('SNTP on the gateway', () => {
   it('tells the wall clock', async () => {

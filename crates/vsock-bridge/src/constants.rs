@@ -10,8 +10,8 @@ pub const READY_STRIDE: usize = 2;
 pub const RX_STRIDE: usize = 4;
 pub const TX_STRIDE: usize = 12;
 pub const SLICE_STRIDE: usize = 3;
-pub const UDP_TX_STRIDE: usize = 12;
-pub const UDP_RX_STRIDE: usize = 12;
+pub const UDP_TX_STRIDE: usize = 14;
+pub const UDP_RX_STRIDE: usize = 14;
 pub const UDP_ERROR_STRIDE: usize = 16;
 pub const ACCEPT_INTS: usize = 6;
 

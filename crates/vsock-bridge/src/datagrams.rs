@@ -1,8 +1,9 @@
 //! The poller's calls on UDP and ping sockets: batches both ways, and the error queue.
 
-use crate::address::{bytes_of, words_of, Address};
+use crate::address::{bytes_of, Address};
 use crate::buffers::Ints;
 use crate::constants::*;
+use crate::control::{each_control, offender, put_control, word};
 use crate::poller::Poller;
 use crate::state::{Object, State};
 use crate::sys::{check, check_int, owned, set_option, Res};
@@ -12,10 +13,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// Datagrams per system call.
 const BATCH: usize = 64;
 
-/// Room for control messages: addresses, an extended error.
+/// Room for control messages: an address, TTL, TOS, an extended error; 152 bytes at most.
+const CONTROL: usize = 192;
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Control([u8; 128]);
+struct Control([u8; CONTROL]);
 
 /// What one batch needs; kept by the poller and used again. The messages point into the other vectors, which never
 /// change their size.
@@ -33,7 +35,7 @@ impl Default for Batch {
         let mut batch = Batch {
             parts: vec![part; BATCH],
             names: vec![name; BATCH],
-            controls: vec![Control([0; 128]); BATCH],
+            controls: vec![Control([0; CONTROL]); BATCH],
             messages: vec![message; BATCH],
         };
         for i in 0..BATCH {
@@ -64,39 +66,24 @@ impl Batch {
     }
 }
 
-/// Calls `visit` with level, type and data of each control message.
-fn each_control(header: &libc::msghdr, mut visit: impl FnMut(i32, i32, &[u8])) {
-    // SAFETY: the kernel filled the control buffer that the header points to, which is alive; the macros stay inside
-    // its length, and every data slice ends with its message.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while !control.is_null() {
-            let length = ((*control).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
-            let data = std::slice::from_raw_parts(libc::CMSG_DATA(control), length);
-            visit((*control).cmsg_level, (*control).cmsg_type, data);
-            control = libc::CMSG_NXTHDR(header, control);
-        }
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).map_or(0, |four| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
-}
-
 fn put(ints: &Ints, at: usize, words: [u32; 4]) {
     for (i, value) in words.iter().enumerate() {
         ints.set(at + i, *value as i32);
     }
 }
 
-/// Asks for the error queue, and for the address that a datagram was sent to.
+/// Asks for the error queue, for TTL and TOS of what comes, and for the address that it was sent to.
 fn prepare(fd: &OwnedFd, v6: bool, packet_info: bool) -> Res<()> {
-    let (level, errors, info) = if v6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, libc::IPV6_RECVPKTINFO)
+    let (level, headers, info) = if v6 {
+        let headers = [libc::IPV6_RECVERR, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS];
+        (libc::IPPROTO_IPV6, headers, libc::IPV6_RECVPKTINFO)
     } else {
-        (libc::IPPROTO_IP, libc::IP_RECVERR, libc::IP_PKTINFO)
+        let headers = [libc::IP_RECVERR, libc::IP_RECVTTL, libc::IP_RECVTOS];
+        (libc::IPPROTO_IP, headers, libc::IP_PKTINFO)
     };
-    set_option(fd, level, errors, &1i32)?;
+    for header in headers {
+        set_option(fd, level, header, &1i32)?;
+    }
     if packet_info {
         set_option(fd, level, info, &1i32)?;
     }
@@ -142,7 +129,7 @@ impl State {
                     self.buffers.span(table.get(at), table.get(at + 1), table.get(at + 2))?.iovec();
                 let port = u16::try_from(table.get(at + 3)).map_err(|_| libc::EINVAL)?;
                 fill_target(batch, i, v6, port, words(&table, at + 4));
-                fill_source(batch, i, v6, words(&table, at + 8));
+                fill_control(batch, i, v6, words(&table, at + 8), (table.get(at + 12), table.get(at + 13)));
             }
             match send_some(fd, batch, size) {
                 Ok(number) => {
@@ -194,7 +181,14 @@ impl State {
             );
             put(&ints, at + 4, source);
             let mut target = [0; 4];
+            let (mut ttl, mut tos) = (0, 0);
             each_control(&message.msg_hdr, |level, kind, data| match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    ttl = word(data, 0);
+                }
+                // One byte in IPv4, an int in IPv6.
+                (libc::IPPROTO_IP, libc::IP_TOS) => tos = data.first().map_or(0, |&byte| u32::from(byte)),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => tos = word(data, 0),
                 // in_pktinfo: index, local address, destination address.
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => target[0] = u32::from_be(word(data, 8)),
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
@@ -203,6 +197,8 @@ impl State {
                 _ => {}
             });
             put(&ints, at + 8, target);
+            ints.set(at + 12, ttl as i32);
+            ints.set(at + 13, tos as i32);
         }
         Ok(count as i32)
     }
@@ -253,19 +249,6 @@ fn words(table: &Ints, at: usize) -> [u32; 4] {
     [0, 1, 2, 3].map(|i| table.get(at + i) as u32)
 }
 
-/// The offender's address in a sockaddr.
-fn offender(bytes: &[u8]) -> [u32; 4] {
-    match bytes.get(..2).map(|family| i32::from(u16::from_ne_bytes([family[0], family[1]]))) {
-        Some(libc::AF_INET) => [u32::from_be(word(bytes, 4)), 0, 0, 0],
-        Some(libc::AF_INET6) if bytes.len() >= 24 => {
-            let mut ip = [0u8; 16];
-            ip.copy_from_slice(&bytes[8..24]);
-            words_of(ip)
-        }
-        _ => [0; 4],
-    }
-}
-
 fn fill_target(batch: &mut Batch, i: usize, v6: bool, port: u16, words: [u32; 4]) {
     let address = if v6 { Address::v6(bytes_of(words), port, 0) } else { Address::v4(words[0], port) };
     // SAFETY: both are sockaddr_storage.
@@ -273,37 +256,35 @@ fn fill_target(batch: &mut Batch, i: usize, v6: bool, port: u16, words: [u32; 4]
     batch.messages[i].msg_hdr.msg_namelen = address.length;
 }
 
-/// Says which of our addresses the datagram leaves from; zeros leave it to the kernel.
-fn fill_source(batch: &mut Batch, i: usize, v6: bool, words: [u32; 4]) {
-    let control = batch.controls[i].0.as_mut_ptr();
-    let header = &mut batch.messages[i].msg_hdr;
-    if words == [0; 4] {
-        header.msg_controllen = 0;
-        header.msg_control = std::ptr::null_mut();
-        return;
-    }
-    let (level, kind, size) = if v6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20)
-    } else {
-        (libc::IPPROTO_IP, libc::IP_PKTINFO, 12)
-    };
-    // SAFETY: the control buffer (128 bytes) has room for one message of `size` bytes.
-    unsafe {
-        header.msg_control = control.cast();
-        header.msg_controllen = libc::CMSG_SPACE(size) as _;
-        let control = libc::CMSG_FIRSTHDR(header);
-        (*control).cmsg_level = level;
-        (*control).cmsg_type = kind;
-        (*control).cmsg_len = libc::CMSG_LEN(size) as _;
-        let data = libc::CMSG_DATA(control);
-        std::ptr::write_bytes(data, 0, size as usize);
+/// Says which of our addresses the datagram leaves from, with which TTL and TOS; zeros leave it to the kernel.
+fn fill_control(batch: &mut Batch, i: usize, v6: bool, source: [u32; 4], (ttl, tos): (i32, i32)) {
+    let room = &mut batch.controls[i].0;
+    let mut used = 0;
+    if source != [0; 4] {
+        let mut info = [0u8; 20];
         if v6 {
-            std::ptr::copy_nonoverlapping(bytes_of(words).as_ptr(), data, 16);
+            info[..16].copy_from_slice(&bytes_of(source));
+            used += put_control(&mut room[used..], libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
         } else {
             // in_pktinfo.ipi_spec_dst is the source of what we send.
-            std::ptr::copy_nonoverlapping(words[0].to_be_bytes().as_ptr(), data.add(4), 4);
+            info[4..8].copy_from_slice(&source[0].to_be_bytes());
+            used += put_control(&mut room[used..], libc::IPPROTO_IP, libc::IP_PKTINFO, &info[..12]);
         }
     }
+    let (level, ttl_name, tos_name) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS)
+    };
+    if ttl != 0 {
+        used += put_control(&mut room[used..], level, ttl_name, &ttl.to_ne_bytes());
+    }
+    if tos != 0 {
+        used += put_control(&mut room[used..], level, tos_name, &tos.to_ne_bytes());
+    }
+    let header = &mut batch.messages[i].msg_hdr;
+    header.msg_control = if used == 0 { std::ptr::null_mut() } else { room.as_mut_ptr().cast() };
+    header.msg_controllen = used as _;
 }
 
 /// Sends a batch. A pending error of an earlier datagram fails the call once, though nothing is wrong with this

@@ -10,6 +10,7 @@ mod capabilities;
 mod checksum;
 mod children;
 mod constants;
+mod control;
 mod datagrams;
 mod frame;
 mod gso;
