@@ -76,6 +76,7 @@ static inline int by_value(const void *a, const void *b) {
 }
 
 int bulk(int argc, char **v);
+int exact(int argc, char **v);
 int udp_sink(int argc, char **v);
 int udp_send(int argc, char **v);
 int udp_source(int argc, char **v);

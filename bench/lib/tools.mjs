@@ -9,7 +9,7 @@ export const BENCH = path.resolve(path.dirname(fileURLToPath(import.meta.url)), 
 export const ROOT = path.dirname(BENCH);
 
 const SOURCES = {
-  nettool: ['nettool.c', 'bulk.c', 'datagrams.c'],
+  nettool: ['nettool.c', 'bulk.c', 'exact.c', 'datagrams.c'],
   shim: ['shim.c'],
   relay: ['relay.c'],
 };

@@ -149,7 +149,12 @@ async function openLinks(network: Network, config: Config): Promise<LinkListener
     if (isListener(link)) listeners.push(await network.listenLinks(link.kind, link.address, guest));
     else if (link.kind === 'tap')
       network.openTap(
-        { name: link.interface, netns: link.netns === undefined ? undefined : namespacePath(link.netns) },
+        {
+          name: link.interface,
+          netns: link.netns === undefined ? undefined : namespacePath(link.netns),
+          // A bad cable carries frames of the wire, not super-segments.
+          offloads: config.faults === undefined,
+        },
         guest,
       );
     else if (link.kind === 'tap-fd') network.adoptTap(link.fd, guest);

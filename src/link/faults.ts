@@ -232,8 +232,9 @@ class FaultyOutput extends AssemblingOutput {
     pool: BlockPool,
     writable: () => void,
   ) {
-    // A super-segment gets its checksums from the kernel: damage to it would look right to the receiver.
-    super(pool.memory, dice.damages ? undefined : link.output.offloads);
+    // A cable carries frames of the wire: what is lost of a super-segment is a frame of it, and not all of them. And a
+    // super-segment gets its checksums behind the cable, so that damage to it would look right to the receiver.
+    super(pool.memory);
     this.link = link;
     this.dice = dice;
     this.line = new DelayLine(line, (frames) => {

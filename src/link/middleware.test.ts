@@ -104,6 +104,10 @@ describe('faults', () => {
     expect(pool.bytesOut).toBe(0);
   });
 
+  it('take no super-segments: each frame of the wire fares by itself', () => {
+    expect(rig({ loss: 0.1 }).link.output.offloads.tsoMax).toBe(0);
+  });
+
   it('repeat with the same seed', () => {
     const once = (seed: number): string => {
       const { link, settle, time, other } = rig({ loss: 0.1, duplicate: 0.1, jitter: 5 }, seed);

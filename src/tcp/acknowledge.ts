@@ -117,7 +117,7 @@ function advance(
   if (ended && before === FAST) congestion.recovered(snd.flight, now);
   // After a timeout an acknowledgment may cover much that has long left the network (RFC 3465 section 2.3: L = 1).
   else if (before !== FAST && !congested)
-    congestion.acked(before === LOSS ? Math.min(data, snd.mss) : data, flight, now);
+    congestion.acked(before === LOSS ? Math.min(data, snd.mss) : data, flight, now, snd.mostFlight);
   snd.tries = 0;
   snd.persisting = false;
   // RFC 6298 sections 5.2 and 5.3.

@@ -128,9 +128,9 @@ describe('the sender reacts (section 6.1.2)', () => {
     const s = marked().writes(10_000).skips();
     const cwnd = (): number => s.connection.info().cwnd;
     s.receives({ seq: 1, ack: 1001, ece: true });
-    expect(cwnd()).toBe(6300);
+    expect(cwnd()).toBe(7000);
     s.receives({ seq: 1, ack: 2001, ece: true }, { seq: 1, ack: 6001, ece: true });
-    expect(cwnd()).toBe(6300);
+    expect(cwnd()).toBe(7000);
     expect(s.counters).toMatchObject({ ecnReductions: 1, retransmits: 0 });
     s.writes(2000);
     expect(s.sent().map((x) => x.cwr)).toEqual([true, false]);

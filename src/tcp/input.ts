@@ -65,7 +65,7 @@ export function predicted(c: TcpConnection, segment: SegmentIn, now: Millis): bo
     rcv.tsRecentAt = now;
   }
   takeAck(c, segment, length, now);
-  if (length > 0) appendText(c, segment, segment.data, length);
+  if (length > 0) appendText(c, segment, segment.data, length, now);
   return true;
 }
 
@@ -311,7 +311,7 @@ function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
   }
   const offset = segment.data + seqDiff(start, segment.seq);
   if (start === rcv.nxt) {
-    appendText(c, segment, offset, length);
+    appendText(c, segment, offset, length, now);
     return;
   }
   const kept = rcv.store(start, segment.block, offset, length);
@@ -332,12 +332,15 @@ function takeMark(c: TcpConnection, segment: SegmentIn): void {
   rcv.ackNow = true;
 }
 
-function appendText(c: TcpConnection, segment: SegmentIn, offset: number, length: number): void {
+function appendText(c: TcpConnection, segment: SegmentIn, offset: number, length: number, now: Millis): void {
   const { rcv } = c;
   const before = rcv.total;
   rcv.append(segment.block, offset, length);
   c.counters.bytesIn += rcv.total - before;
   c.news |= NEWS_RECEIVED;
+  if (rcv.singly === 0) return;
+  rcv.singly--;
+  c.emitAck(now);
 }
 
 /** Eighth: FIN, once its turn has come. */

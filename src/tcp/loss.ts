@@ -77,7 +77,7 @@ export function undo(snd: Sender, now: Millis): void {
 
 /** A sign of congestion: the window is reduced, and with ECN the next new segment says so (RFC 3168 section 6.1.2). */
 export function reduce(snd: Sender, now: Millis): void {
-  snd.congestion.loss(snd.flight, now);
+  snd.congestion.loss(snd.mostFlight, now);
   snd.recovery.confirm();
   snd.cwr = snd.ecn;
   snd.reacting = true;

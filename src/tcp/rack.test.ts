@@ -44,6 +44,26 @@ describe('RACK (RFC 8985 section 6)', () => {
       .sends([again(0)]);
   });
 
+  it('in the middle of a batch: what was out when it began is what the window is reduced from', () => {
+    const s = flying();
+    s.connection.snd.congestion.cwnd = 10_000;
+    // Six segments are acknowledged and the next is lost, all in one batch, in which nothing can leave.
+    s.at(120)
+      .receives(ack(2), ack(4), ack(6), ack(6, [7, 10]))
+      .sends([again(6)]);
+    expect(s.connection.info()).toMatchObject({ recovery: 'fast', ssthresh: 5000, cwnd: 5000 });
+  });
+
+  it('in a batch of acknowledgments each one tells that the window is used', () => {
+    const s = flying();
+    const { congestion } = s.connection.snd;
+    congestion.cwnd = 10_000;
+    congestion.ssthresh = 5000;
+    s.at(120).receives(ack(5), ack(10));
+    // NewReno's congestion avoidance: a segment for a window.
+    expect(congestion.cwnd).toBeGreaterThanOrEqual(10_990);
+  });
+
   it('one or two: lost after a quarter of the least round trip', () => {
     const s = flying()
       .at(120)

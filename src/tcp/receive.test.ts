@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { QUICK_ACKS } from './receive.js';
 import type { Script } from './script.testutil.js';
 import { established, USUAL, type Seg } from './script.testutil.js';
 
@@ -58,6 +59,18 @@ describe('acknowledgments', () => {
     ]);
     s.receives({ seq: next, ack: 1, len: 500 }).sends([{ ack: next + 500 }]);
     s.receives({ seq: next + 500, ack: 1, len: 500 }).sends([{ ack: next + 3000 }]);
+  });
+
+  it('after a loss the segments of a batch are acknowledged one by one, for acknowledgments are lost, too; then no more', () => {
+    const s = settled()
+      .receives({ seq: next + 1000, ack: 1, len: 1000 })
+      .skips();
+    const batch = (from: number): Seg[] =>
+      Array.from({ length: 10 }, (_, i) => ({ seq: next + (from + i) * 1000, ack: 1, len: 1000 }));
+    s.receives({ seq: next, ack: 1, len: 1000 }).sends([{ ack: next + 2000 }]);
+    s.receives(...batch(2)).sends(batch(3).map(({ seq }) => ({ ack: seq! })));
+    expect(s.receives(...batch(12)).sent()).toHaveLength(QUICK_ACKS - 11 + 1);
+    s.receives(...batch(22)).sends([{ ack: next + 32_000 }]);
   });
 });
 

@@ -69,6 +69,11 @@ export class Receiver {
   ackNow = false;
   unacked = 0;
   quick = QUICK_ACKS;
+  /**
+   * So many segments in order are acknowledged one by one, and not a batch at once: segments were lost, so acknowledgments
+   * are, and a sender whose window is small cannot tell a lost one from a lost flight.
+   */
+  singly = 0;
   /** The peer's FIN, when its place is known. */
   finKnown = false;
   finAt = 0 as Seq;
@@ -246,7 +251,7 @@ export class Receiver {
 
   /** Text beyond RCV.NXT, trimmed to the window; returns how many bytes of it were kept. */
   store(at: Seq, block: Block, offset: number, length: number): number {
-    this.quick = QUICK_ACKS;
+    this.hurry();
     const kept = this.assembler.add(at, block, offset, length);
     this.settle();
     if (kept === 0) {
@@ -260,7 +265,7 @@ export class Receiver {
   duplicate(from: Seq, to: Seq): void {
     this.dsackFrom = from;
     this.dsackTo = to;
-    this.quick = QUICK_ACKS;
+    this.hurry();
   }
 
   /** PAWS (RFC 7323 section 5.3 R1): the timestamp is older than the last good one. */
@@ -297,6 +302,11 @@ export class Receiver {
     this.queue.clear();
     this.assembler.clear();
     this.settle();
+  }
+
+  private hurry(): void {
+    this.quick = QUICK_ACKS;
+    this.singly = QUICK_ACKS;
   }
 
   private advance(n: number): void {

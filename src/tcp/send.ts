@@ -80,6 +80,7 @@ export class Sender {
   cwr = false;
   reacting = false;
   reactedTo = 0 as Seq;
+  private turnFlight = 0;
   /** Segments sent again on this connection. */
   retransmits = 0;
   /** Payload bytes that were acknowledged. */
@@ -116,6 +117,14 @@ export class Sender {
     return seqDiff(this.nxt, this.una);
   }
 
+  /**
+   * FlightSize when it was our turn to send last. Acknowledgments come in batches, and nothing leaves between them: in the
+   * middle of a batch the flight is small because of that alone, and says nothing about the window.
+   */
+  get mostFlight(): number {
+    return Math.max(this.flight, this.turnFlight);
+  }
+
   /** The highest acknowledgment that makes sense. */
   get max(): Seq {
     return this.probed ? (((this.nxt + 1) | 0) as Seq) : this.nxt;
@@ -145,6 +154,12 @@ export class Sender {
    * the budget stopped it.
    */
   output(sink: SegmentSink, now: Millis, budget: number): boolean {
+    const more = this.send(sink, now, budget);
+    this.turnFlight = this.flight;
+    return more;
+  }
+
+  private send(sink: SegmentSink, now: Millis, budget: number): boolean {
     if (this.unsent === 0 && !this.recovery.pending && (this.finSent || !this.finWanted)) return false;
     if (this.nxt === this.una && now - this.lastSentAt > this.rtt.rto) this.congestion.idle(now);
     const mss = Math.max(this.mss - sink.extraOptions(), 1);

@@ -1,29 +1,15 @@
 /** Much data at once: large files with digests at both MTUs, many flows side by side, a bad cable. */
 import { describe, expect, it } from 'vitest';
 import { FULL, count } from '../support/counts.js';
-import { digestOf } from './bytes.mjs';
 import { iperf, iperfServer } from './iperf.js';
-import type { Lab } from './lab.js';
 import { kernelGuest, scenarioReady } from './scenario.js';
-import type { Servers } from './servers.js';
+import { download, upload } from './transfer.js';
 
 const ready = scenarioReady('bulk', 'curl', 'iperf3', 'nstat');
 
 const BYTES = count(50_000_000, 1_073_741_824);
 const SECONDS = count(2, 10);
 const LONG = count(120_000, 900_000);
-
-async function download(lab: Lab, servers: Servers, bytes: number, timeoutMs: number): Promise<void> {
-  const pipe = `curl -sS ${servers.url('web', `/${bytes}?offset=5`)} | sha256sum`;
-  expect(await lab.check(lab.guest, ['bash', '-o', 'pipefail', '-c', pipe], { timeoutMs })).toBe(
-    `${digestOf(bytes, 5)}  -\n`,
-  );
-}
-
-async function upload(lab: Lab, servers: Servers, bytes: number, timeoutMs: number): Promise<void> {
-  const result = await lab.client({ mode: 'upload', ...servers.at('discard'), bytes, offset: 9 }, timeoutMs);
-  expect(result).toMatchObject({ text: `${bytes} ${digestOf(bytes, 9)}\n`, how: 'fin' });
-}
 
 describe.runIf(ready)('bulk', () => {
   for (const mtu of [1500, 65_520]) {

@@ -10,9 +10,12 @@ export interface CongestionController {
   start(mss: number): void;
   /** A round trip of data that was sent once. Comes before `acked` of the same acknowledgment. */
   sample(rtt: Millis, now: Millis): void;
-  /** New data was acknowledged outside fast recovery while `flight` bytes were out. */
-  acked(bytes: number, flight: number, now: Millis): void;
-  /** Loss was detected by SACK or duplicate acknowledgments, or the peer told of congestion. */
+  /**
+   * New data was acknowledged outside fast recovery while `flight` bytes were out; `most`: how much was out when it was our
+   * turn to send last, which shows whether the window is used. Default `flight`.
+   */
+  acked(bytes: number, flight: number, now: Millis, most?: number): void;
+  /** Loss was detected by SACK or duplicate acknowledgments, or the peer told of congestion. `flight`: as `most` above. */
   loss(flight: number, now: Millis): void;
   /** All that was out when recovery began is acknowledged. */
   recovered(flight: number, now: Millis): void;

@@ -26,9 +26,9 @@ export abstract class Window implements CongestionController {
     this.hystart.sample(rtt);
   }
 
-  acked(bytes: number, flight: number, now: Millis): void {
+  acked(bytes: number, flight: number, now: Millis, most = flight): void {
     // A window that is not used says nothing about the path (RFC 7661 section 4.3, in the manner of kernels).
-    if (flight * 2 < this.cwnd) {
+    if (most * 2 < this.cwnd) {
       this.unused(now);
       return;
     }
