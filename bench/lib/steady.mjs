@@ -295,7 +295,7 @@ export class SteadyFlow {
     view.setUint16(ip + 10, 0);
     view.setUint32(ip + 12, GUEST_IP);
     view.setUint32(ip + 16, this.serverIp);
-    view.setUint16(ip + 10, this.core.checksum(bytes, ip, IP));
+    view.setUint16(ip + 10, this.core.finish(this.core.sumView(view, ip, IP, 0)));
     const tcp = ip + IP;
     view.setUint16(tcp, this.sourcePort);
     view.setUint16(tcp + 2, 443);
@@ -327,8 +327,8 @@ export class SteadyFlow {
 
   fill(tcp, length) {
     const { core, batch } = this;
-    const sum = core.sumBytes(
-      batch.bytes,
+    const sum = core.sumView(
+      batch.view,
       tcp,
       length,
       core.pseudoSum(GUEST_IP | 0, this.serverIp | 0, 6, length),

@@ -5,7 +5,6 @@ import {
   type HashKey,
   type Ipv4,
   type Millis,
-  type Seq,
   fold,
   hash4,
   hashKey,
@@ -17,19 +16,20 @@ import { PROTOCOL_TCP } from '../ipv4/index.js';
 import {
   ACK,
   ChallengeLimit,
+  MIN_HEADER,
   RST,
   SYN,
   type SegmentIn,
   TcpConnection,
   type TcpSettings,
+  readSegment,
   respondToUnknown,
+  segmentIn,
 } from '../tcp/index.js';
 import { FlowTable } from './flow-table.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 import { type TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
-
-const TCP_HEADER = 20;
 
 /**
  * How long a connection stays in TIME-WAIT, ms. RFC 9293 waits for old duplicates to die in the network; between a guest and
@@ -73,17 +73,7 @@ export class TcpDemux {
     this.secret = hashKey(stack.deps.random);
     this.challenges = new ChallengeLimit(stack.deps.random);
     this.table = new FlowTable(hashKey(stack.deps.random));
-    this.segment = {
-      block: emptyBlock,
-      header: 0,
-      data: 0,
-      length: 0,
-      seq: seq(0),
-      ack: seq(0),
-      flags: 0,
-      window: 0,
-      ecn: 0,
-    };
+    this.segment = segmentIn(emptyBlock);
   }
 
   get size(): number {
@@ -114,7 +104,7 @@ export class TcpDemux {
     now: Millis,
   ): void {
     const { counters } = this.stack;
-    if (!this.read(block, at, length, ecn)) {
+    if (!readSegment(this.segment, block, at, length, ecn)) {
       counters.tcpHeader++;
       return;
     }
@@ -140,33 +130,13 @@ export class TcpDemux {
     verify: boolean,
     now: Millis,
   ): boolean {
-    if (length < TCP_HEADER) return false;
+    if (length < MIN_HEADER) return false;
     const endpoint = this.table.find(port.id, port.lastIpWord, destination, block.region.view.getInt32(at));
     if (endpoint === undefined || endpoint.connection.state === 'TIME-WAIT') return false;
-    if (!this.read(block, at, length, ecn)) return false;
+    if (!readSegment(this.segment, block, at, length, ecn)) return false;
     if (verify && !isIntact(block.region.view, at, length, port.lastIpWord, destination)) return false;
     endpoint.connection.input(this.segment, now);
     this.stack.turn.touch(endpoint);
-    return true;
-  }
-
-  /** Fills `segment`; false when the header does not fit. */
-  private read(block: Block, at: number, length: number, ecn: number): boolean {
-    if (length < TCP_HEADER) return false;
-    const { segment } = this;
-    const { view } = block.region;
-    const offsetFlags = view.getUint16(at + 12);
-    const headerLength = (offsetFlags >>> 12) * 4;
-    if (headerLength < TCP_HEADER || headerLength > length) return false;
-    segment.block = block;
-    segment.header = at;
-    segment.data = at + headerLength;
-    segment.length = length - headerLength;
-    segment.seq = view.getInt32(at + 4) as Seq;
-    segment.ack = view.getInt32(at + 8) as Seq;
-    segment.flags = offsetFlags & 0xff;
-    segment.window = view.getUint16(at + 14);
-    segment.ecn = ecn;
     return true;
   }
 

@@ -6,11 +6,19 @@ import type { Neighbour } from '../arp/index.js';
 import { type Deadline, type Ipv4, type Millis, type Seq, TX_CHECKSUM, UNSET } from '../core/index.js';
 import { ETH_HEADER } from '../ethernet/index.js';
 import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
-import type { SegmentOut, TcpConnection, TcpConnectionLike, TcpEnd, TcpOwner } from '../tcp/index.js';
+import {
+  MIN_HEADER,
+  type SegmentOut,
+  type TcpConnection,
+  type TcpConnectionLike,
+  type TcpEnd,
+  type TcpOwner,
+  addPayload,
+  writeSegment,
+} from '../tcp/index.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 
-const TCP_HEADER = 20;
 /** What a send ring may hold in any case, bytes. */
 const LEAST_SEND = 128 * 1024;
 
@@ -186,7 +194,7 @@ export class TcpEndpoint implements TcpOwner, Deadline {
     const { port } = this;
     if (port.closed) return;
     const { output } = port;
-    const tcpLength = TCP_HEADER + segment.optionsLength;
+    const tcpLength = MIN_HEADER + segment.optionsLength;
     const total = IP_HEADER + tcpLength + segment.payloadLength;
     const at = output.begin(ETH_HEADER + IP_HEADER + tcpLength);
     const { view, bytes } = output;
@@ -204,22 +212,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
       this.source,
       this.destination,
     );
-    const tcp = at + ETH_HEADER + IP_HEADER;
-    view.setUint16(tcp, this.localPort);
-    view.setUint16(tcp + 2, this.remotePort);
-    view.setUint32(tcp + 4, segment.seq);
-    view.setUint32(tcp + 8, segment.ack);
-    view.setUint16(tcp + 12, ((tcpLength / 4) << 12) | segment.flags);
-    view.setUint16(tcp + 14, segment.window);
-    view.setUint16(tcp + 16, 0);
-    view.setUint16(tcp + 18, segment.urgent);
-    for (let i = 0; i < segment.optionsLength; i++) bytes[tcp + TCP_HEADER + i] = segment.options[i]!;
-    if (segment.payloadLength > 0) {
-      const { ring } = this.connection;
-      const first = Math.min(segment.payloadLength, ring.contiguous(segment.payloadOffset));
-      output.payload(ring.region, ring.offset(segment.payloadOffset), first);
-      if (first < segment.payloadLength) output.payload(ring.region, 0, segment.payloadLength - first);
-    }
+    writeSegment(view, bytes, at + ETH_HEADER + IP_HEADER, segment, this.localPort, this.remotePort);
+    addPayload(output, this.connection.ring, segment);
     output.end(TX_CHECKSUM, segment.gsoSize);
     this.stack.turn.spendFrame(segment.payloadLength);
     this.stack.sent(port, ETH_HEADER + total);

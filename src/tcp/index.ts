@@ -15,4 +15,5 @@ export {
   readSegment,
   type TcpHeader,
 } from './wire/header.js';
+export { addPayload, segmentIn, writeSegment } from './wire/segment.js';
 export { emitOptions, optionsLength, parseOptions, type TcpOptions } from './wire/options.js';

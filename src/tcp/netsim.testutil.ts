@@ -11,6 +11,7 @@ import {
   PSH,
   readSegment,
   RST,
+  segmentIn,
   SYN,
   TcpConnection,
   type SegmentIn,
@@ -76,17 +77,7 @@ export class End implements TcpOwner {
         this.connection.close(sim.time);
       });
     const block = sim.pool.take();
-    this.segment = {
-      block,
-      header: 0,
-      data: 0,
-      length: 0,
-      seq: seq(0),
-      ack: seq(0),
-      flags: 0,
-      window: 0,
-      ecn: 0,
-    };
+    this.segment = segmentIn(block);
     block.release();
   }
 

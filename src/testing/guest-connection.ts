@@ -11,7 +11,9 @@ import {
 } from '../core/index.js';
 import { ETHERTYPE_IPV4, ETH_DST, ETH_HEADER, ETH_SRC, ETH_TYPE } from '../ethernet/index.js';
 import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
+import type { TcpSide } from '../stack/index.js';
 import {
+  MIN_HEADER,
   RST,
   type SegmentOut,
   TcpConnection,
@@ -19,12 +21,13 @@ import {
   type TcpEnd,
   type TcpOwner,
   type TcpSettings,
+  addPayload,
+  writeSegment,
 } from '../tcp/index.js';
 import { GuestError } from './guest-error.js';
 import { GuestSocket } from './guest-socket.js';
 import type { ConnectOptions, GuestTcp } from './guest-tcp.js';
 
-const TCP_HEADER = 20;
 const ESTABLISHED = 1;
 const RECEIVED = 2;
 const RECEIVED_FIN = 4;
@@ -37,11 +40,11 @@ const CODES: Readonly<Record<TcpEnd, string>> = {
   timeout: 'ETIMEDOUT',
 };
 
-export class GuestConnection implements TcpOwner {
+export class GuestConnection implements TcpOwner, TcpSide {
   readonly remoteIp: Ipv4;
   readonly remotePort: number;
   readonly localPort: number;
-  readonly tcp: TcpConnection;
+  readonly connection: TcpConnection;
   readonly timer: Timer;
   /** Where the next hop is. */
   mac!: Mac;
@@ -66,10 +69,10 @@ export class GuestConnection implements TcpOwner {
     this.remotePort = remotePort;
     this.localPort = localPort;
     this.localIp = owner.ip.ip!;
-    this.tcp = new TcpConnection(this, settings);
+    this.connection = new TcpConnection(this, settings);
     this.socket = new GuestSocket(this, formatIpv4(this.localIp));
     this.timer = new Timer((now) => {
-      this.tcp.onTimer(now);
+      this.connection.onTimer(now);
       owner.touch(this);
     });
   }
@@ -94,7 +97,7 @@ export class GuestConnection implements TcpOwner {
         timeout === undefined
           ? undefined
           : wire.scheduler.after(timeout, () => {
-              this.tcp.drop();
+              this.connection.drop();
               this.refuse(
                 new GuestError('ETIMEDOUT', `connect ${this.name}: no answer within ${timeout} ms`),
               );
@@ -105,15 +108,15 @@ export class GuestConnection implements TcpOwner {
         signal?.removeEventListener('abort', giveUp);
       };
       this.opening = { resolve, reject, cancel };
-      this.tcp.connect(wire.now());
+      this.connection.connect(wire.now());
       this.owner.touch(this);
     });
   }
 
   /** ICMP: a connection that does not stand yet fails with it; one that stands goes on (RFC 5461). */
   unreachable(error: GuestError): void {
-    if (this.tcp.state !== 'SYN-SENT') return;
-    this.tcp.drop();
+    if (this.connection.state !== 'SYN-SENT') return;
+    this.connection.drop();
     this.refuse(error);
   }
 
@@ -129,12 +132,12 @@ export class GuestConnection implements TcpOwner {
       this.tellEnd(this.end);
       return false;
     }
-    this.tcp.holdOutput = hold;
-    return this.tcp.output(now, budget);
+    this.connection.holdOutput = hold;
+    return this.connection.output(now, budget);
   }
 
   powerOff(): void {
-    this.tcp.drop();
+    this.connection.drop();
     if (this.opening !== undefined) this.refuse(new GuestError('ENETDOWN', `connect ${this.name}`));
     this.told = true;
     this.socket.lost();
@@ -142,11 +145,27 @@ export class GuestConnection implements TcpOwner {
 
   // -- for the socket ------------------------------------------------------------------------------------------
 
-  touch(): void {
+  wrote(): void {
+    this.connection.wrote();
     this.owner.touch(this);
   }
 
-  now(): Millis {
+  consumed(n: number): void {
+    this.connection.consumed(n, this.now());
+    this.owner.touch(this);
+  }
+
+  close(): void {
+    this.connection.close(this.now());
+    this.owner.touch(this);
+  }
+
+  abort(): void {
+    if (this.end === undefined) this.connection.abort(this.now());
+    this.owner.touch(this);
+  }
+
+  private now(): Millis {
     return this.owner.wire.now();
   }
 
@@ -156,7 +175,7 @@ export class GuestConnection implements TcpOwner {
     const { wire } = this.owner;
     if (wire.down) return;
     const { output } = wire.link;
-    const tcpLength = TCP_HEADER + segment.optionsLength;
+    const tcpLength = MIN_HEADER + segment.optionsLength;
     const total = IP_HEADER + tcpLength + segment.payloadLength;
     const at = output.begin(ETH_HEADER + IP_HEADER + tcpLength);
     const { view, bytes } = output;
@@ -176,22 +195,8 @@ export class GuestConnection implements TcpOwner {
       this.localIp,
       this.remoteIp,
     );
-    const tcp = at + ETH_HEADER + IP_HEADER;
-    view.setUint16(tcp, this.localPort);
-    view.setUint16(tcp + 2, this.remotePort);
-    view.setUint32(tcp + 4, segment.seq);
-    view.setUint32(tcp + 8, segment.ack);
-    view.setUint16(tcp + 12, ((tcpLength / 4) << 12) | segment.flags);
-    view.setUint16(tcp + 14, segment.window);
-    view.setUint16(tcp + 16, 0);
-    view.setUint16(tcp + 18, segment.urgent);
-    bytes.set(segment.options.subarray(0, segment.optionsLength), tcp + TCP_HEADER);
-    if (segment.payloadLength > 0) {
-      const { ring } = this.tcp;
-      const first = Math.min(segment.payloadLength, ring.contiguous(segment.payloadOffset));
-      output.payload(ring.region, ring.offset(segment.payloadOffset), first);
-      if (first < segment.payloadLength) output.payload(ring.region, 0, segment.payloadLength - first);
-    }
+    writeSegment(view, bytes, at + ETH_HEADER + IP_HEADER, segment, this.localPort, this.remotePort);
+    addPayload(output, this.connection.ring, segment);
     output.end(TX_CHECKSUM, 0);
     wire.sent(ETH_HEADER + total);
   }
@@ -255,9 +260,9 @@ export class GuestConnection implements TcpOwner {
   /** Before the handshake is done a kernel says nothing when its user goes away; a guest of tests says RST. */
   private giveUp(error: GuestError): void {
     if (this.opening === undefined) return;
-    if (this.tcp.state === 'SYN-SENT') {
-      this.transmit(this.tcp, {
-        seq: this.tcp.snd.nxt,
+    if (this.connection.state === 'SYN-SENT') {
+      this.transmit(this.connection, {
+        seq: this.connection.snd.nxt,
         ack: seq(0),
         flags: RST,
         window: 0,
@@ -270,7 +275,7 @@ export class GuestConnection implements TcpOwner {
         ecn: 0,
       });
     }
-    this.tcp.abort(this.now());
+    this.connection.abort(this.now());
     this.refuse(error);
   }
 }

@@ -1,6 +1,6 @@
 /** A guest's connection as a Node stream. */
-import { Duplex } from 'node:stream';
 import { formatIpv4 } from '../core/index.js';
+import { TcpDuplex, type TcpSide } from '../stack/index.js';
 import type { TcpInfo } from '../tcp/index.js';
 import type { GuestConnection } from './guest-connection.js';
 import { GuestError } from './guest-error.js';
@@ -14,25 +14,16 @@ import { GuestError } from './guest-error.js';
  * socket.end('GET / HTTP/1.0\r\n\r\n');
  * for await (const chunk of socket) process.stdout.write(chunk);
  */
-export class GuestSocket extends Duplex {
+export class GuestSocket extends TcpDuplex {
   readonly localAddress: string;
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  /** Payload that the application took. */
-  bytesRead = 0;
-  /** Payload that was given to TCP. */
-  bytesWritten = 0;
-  private readonly connection: GuestConnection;
-  private wantsData = false;
-  private peerEnded = false;
-  private pushedEnd = false;
-  private isGone = false;
-  private pending: { chunk: Uint8Array; callback: (error?: Error | null) => void } | undefined;
+  private readonly held: GuestConnection;
 
   constructor(connection: GuestConnection, localAddress: string) {
-    super({ allowHalfOpen: true });
-    this.connection = connection;
+    super();
+    this.held = connection;
     this.localAddress = localAddress;
     this.localPort = connection.localPort;
     this.remoteAddress = formatIpv4(connection.remoteIp);
@@ -43,112 +34,34 @@ export class GuestSocket extends Duplex {
 
   /** The connection in numbers, as `ss -ti` shows it. */
   info(): TcpInfo {
-    return this.connection.tcp.info();
+    return this.held.connection.info();
   }
 
   /** Sends RST. Emits no error. */
   reset(): void {
-    if (!this.isGone) this.connection.tcp.abort(this.connection.now());
-    this.isGone = true;
-    this.connection.touch();
-    this.destroy();
+    this.held.abort();
+    this.lost();
   }
 
   // -- from the connection -------------------------------------------------------------------------------------
 
-  received(): void {
-    if (this.wantsData) this.deliver();
-  }
-
-  receivedFin(): void {
-    this.peerEnded = true;
-    if (this.wantsData) this.deliver();
-  }
-
-  acknowledged(): void {
-    const { pending } = this;
-    if (pending === undefined) return;
-    this.pending = undefined;
-    this._write(pending.chunk, 'buffer', pending.callback);
-  }
-
   gone(error: GuestError | undefined): void {
-    this.isGone = true;
-    const { pending } = this;
-    this.pending = undefined;
-    pending?.callback(error ?? new GuestError('EPIPE', `${this.remoteAddress}:${this.remotePort}`));
-    if (error !== undefined) this.destroy(error);
-    else if (this.wantsData) this.deliver();
+    this.finish(error);
   }
 
   /** The machine lost its power: no error, no end. */
   lost(): void {
-    this.isGone = true;
+    this.abandon();
     this.destroy();
   }
 
-  // -- from the stream's user ----------------------------------------------------------------------------------
+  // -- for TcpDuplex -------------------------------------------------------------------------------------------
 
-  override _read(): void {
-    this.wantsData = true;
-    this.deliver();
+  protected get side(): TcpSide {
+    return this.held;
   }
 
-  override _write(chunk: Uint8Array, _encoding: string, callback: (error?: Error | null) => void): void {
-    if (this.isGone) {
-      callback(new GuestError('EPIPE', `${this.remoteAddress}:${this.remotePort}`));
-      return;
-    }
-    const { tcp } = this.connection;
-    const n = tcp.ring.write(chunk);
-    this.bytesWritten += n;
-    if (n > 0) {
-      tcp.wrote();
-      this.connection.touch();
-    }
-    if (n === chunk.length) callback();
-    else this.pending = { chunk: chunk.subarray(n), callback };
-  }
-
-  override _final(callback: (error?: Error | null) => void): void {
-    if (!this.isGone) {
-      this.connection.tcp.close(this.connection.now());
-      this.connection.touch();
-    }
-    callback();
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const { tcp } = this.connection;
-    const { pending } = this;
-    this.pending = undefined;
-    pending?.callback(error ?? new GuestError('ECONNABORTED', `${this.remoteAddress}:${this.remotePort}`));
-    if (!this.isGone && !(this.pushedEnd && this.writableFinished)) {
-      tcp.abort(this.connection.now());
-      this.connection.touch();
-    }
-    this.isGone = true;
-    callback(error);
-  }
-
-  private deliver(): void {
-    const { tcp } = this.connection;
-    const queue = tcp.received;
-    let taken = 0;
-    while (this.wantsData && queue.count > 0) {
-      // A copy: the block goes back to its pool, the stream's user keeps the bytes.
-      const chunk = Buffer.from(queue.viewAt(0));
-      queue.consume(chunk.length);
-      taken += chunk.length;
-      this.wantsData = this.push(chunk);
-    }
-    if (taken > 0) {
-      this.bytesRead += taken;
-      tcp.consumed(taken, this.connection.now());
-      this.connection.touch();
-    }
-    if (!this.peerEnded || this.pushedEnd || queue.bytes > 0) return;
-    this.pushedEnd = true;
-    this.push(null);
+  protected brokenPipe(): Error {
+    return new GuestError('EPIPE', `${this.remoteAddress}:${this.remotePort}`);
   }
 }

@@ -23,6 +23,7 @@ import {
   emitHeader,
   readSegment,
   respondToUnknown,
+  segmentIn,
 } from '../tcp/index.js';
 import { GuestConnection } from './guest-connection.js';
 import { GuestError } from './guest-error.js';
@@ -85,17 +86,7 @@ export class GuestTcp {
     this.nextPort = random.u32() % PORTS;
     const block: Block = pool.takeSmall();
     block.release();
-    this.segment = {
-      block,
-      header: 0,
-      data: 0,
-      length: 0,
-      seq: seq(0),
-      ack: seq(0),
-      flags: 0,
-      window: 0,
-      ecn: 0,
-    };
+    this.segment = segmentIn(block);
   }
 
   /** Connections, closing ones included. */
@@ -146,13 +137,17 @@ export class GuestTcp {
     const remotePort = view.getUint16(at);
     const localPort = view.getUint16(at + 2);
     let known = this.table.get(key(packet.source, remotePort, localPort));
-    if (known?.tcp.state === 'TIME-WAIT' && (segment.flags & SYN) !== 0 && known.tcp.mayReuse(segment, now)) {
-      known.tcp.drop();
+    if (
+      known?.connection.state === 'TIME-WAIT' &&
+      (segment.flags & SYN) !== 0 &&
+      known.connection.mayReuse(segment, now)
+    ) {
+      known.connection.drop();
       known = undefined;
     }
     if (known !== undefined) {
       known.mac = packet.mac;
-      known.tcp.input(segment, now);
+      known.connection.input(segment, now);
       this.touch(known);
     } else if (
       (segment.flags & (SYN | ACK | RST)) !== SYN ||
@@ -214,8 +209,8 @@ export class GuestTcp {
     const connection = this.open(packet.source, remotePort, localPort);
     connection.mac = packet.mac;
     connection.onSocket = handler;
-    connection.tcp.listen(this.segment, now);
-    connection.tcp.accept(now);
+    connection.connection.listen(this.segment, now);
+    connection.connection.accept(now);
     this.touch(connection);
     return true;
   }
