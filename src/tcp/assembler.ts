@@ -7,10 +7,10 @@
  */
 import {
   seqDiff,
-  seqGe,
   seqGt,
   seqLe,
   seqLt,
+  seqMin,
   SMALL_BLOCK,
   type Block,
   type BlockPool,
@@ -77,6 +77,9 @@ export class Assembler {
   bytes = 0;
   ranges = 0;
   pieces = 0;
+  /** The first that the last `add` brought twice; none when equal. */
+  twiceFrom = 0 as Seq;
+  twiceTo = 0 as Seq;
 
   constructor(pool: BlockPool) {
     this.pool = pool;
@@ -88,15 +91,19 @@ export class Assembler {
     let before = this.tail;
     while (before !== undefined && seqGt(before.start, start)) before = before.previous;
     let at = start;
+    this.twiceTo = this.twiceFrom;
     if (before !== undefined && seqLt(at, before.end)) {
       before.stamp = ++this.stamp;
       at = before.end;
+      this.twice(start, at, end as Seq);
     }
     let kept = 0;
     while (seqLt(at, end as Seq)) {
       const after: Range | undefined = before === undefined ? this.head : before.next;
       const stop = after !== undefined && seqLt(after.start, end as Seq) ? after.start : (end as Seq);
       const n = seqDiff(stop, at);
+      if (after !== undefined && stop !== end && this.twiceFrom === this.twiceTo)
+        this.twice(stop, after.end, end as Seq);
       const range = this.put(before, after, at, block, offset + seqDiff(at, start), n);
       if (range === undefined) return kept;
       range.stamp = ++this.stamp;
@@ -140,18 +147,12 @@ export class Assembler {
     this.dropGather();
   }
 
-  /** True when the bytes from `start` to `end` are all kept. */
-  has(start: Seq, end: Seq): boolean {
-    for (let range = this.tail; range !== undefined; range = range.previous)
-      if (seqLe(range.start, start)) return seqGe(range.end, end);
-    return false;
-  }
-
   /**
    * Writes a SACK option of at most `max` blocks, the newest first (RFC 2018 section 4), behind two NOPs. A duplicate
-   * from `from` to `to` is reported in front of them when they differ (RFC 2883). Returns the bytes written.
+   * from `from` to `to` is reported in front of them when they differ (RFC 2883). `fin`: where the peer's FIN stands, which
+   * belongs to the text before it. Returns the bytes written.
    */
-  writeSack(options: Uint8Array, at: number, max: number, from: Seq, to: Seq): number {
+  writeSack(options: Uint8Array, at: number, max: number, from: Seq, to: Seq, fin: Seq | undefined): number {
     let next = at + 4;
     let count = 0;
     if (from !== to) {
@@ -165,7 +166,8 @@ export class Assembler {
         if (range.stamp < below && (newest === undefined || range.stamp > newest.stamp)) newest = range;
       if (newest === undefined) break;
       below = newest.stamp;
-      next = writeBlock(options, next, newest.start, newest.end);
+      const { end } = newest;
+      next = writeBlock(options, next, newest.start, end === fin ? (((end + 1) | 0) as Seq) : end);
       count++;
     }
     if (count === 0) return 0;
@@ -174,6 +176,11 @@ export class Assembler {
     options[at + 2] = OPTION_SACK;
     options[at + 3] = 2 + count * 8;
     return next - at;
+  }
+
+  private twice(from: Seq, to: Seq, end: Seq): void {
+    this.twiceFrom = from;
+    this.twiceTo = seqMin(to, end);
   }
 
   /** Puts `n` bytes into the gap between two neighbours; undefined when a limit forbids it. */

@@ -56,7 +56,7 @@ export class Emitter {
     out.window = rcv.advertise();
     let size = c.timestamps ? writeTimestamps(out.options, 0, tsNow(this.settings, now), rcv.tsRecent) : 0;
     if (c.sack && (rcv.assembler.ranges > 0 || rcv.dsackFrom !== rcv.dsackTo))
-      size += rcv.assembler.writeSack(out.options, size, sackRoom(c), rcv.dsackFrom, rcv.dsackTo);
+      size += writeSack(c, out.options, size);
     out.optionsLength = size;
     out.payloadOffset = offset;
     out.payloadLength = length;
@@ -130,6 +130,11 @@ export class Emitter {
     c.counters.segmentsOut++;
     c.owner.transmit(c, out);
   }
+}
+
+function writeSack(c: TcpConnection, options: Uint8Array, at: number): number {
+  const { assembler, dsackFrom, dsackTo, finKnown, finAt } = c.rcv;
+  return assembler.writeSack(options, at, sackRoom(c), dsackFrom, dsackTo, finKnown ? finAt : undefined);
 }
 
 function sackRoom(c: TcpConnection): number {

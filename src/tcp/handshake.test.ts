@@ -114,6 +114,12 @@ describe('passive open, connect first', () => {
       .is('SYN-RECEIVED');
   });
 
+  it('SYN-RECEIVED: "If an incoming segment is not acceptable, an acknowledgment should be sent in reply"', () => {
+    const s = new Script().listens({}).accepts().skips();
+    s.receives({ seq: 1_000_000, ack: 1, len: 10 }).sends([{ seq: 1, ack: 1, len: 0 }]);
+    s.is('SYN-RECEIVED').receives({ seq: 1, ack: 1, len: 10 }).is('ESTABLISHED');
+  });
+
   it('SYN-RECEIVED: RST ends it', () => {
     new Script().listens({}).accepts().skips().receives({ rst: true, seq: 1 }).sendsNothing().ended('reset');
   });

@@ -258,11 +258,11 @@ describe('eighth, check the FIN bit', () => {
       .is('CLOSE-WAIT');
   });
 
-  it('FIN before its turn waits', () => {
+  it('FIN before its turn waits, and is answered as text is', () => {
     const s = established()
       .receives({ seq: 4, ack: 1, fin: true })
       .is('ESTABLISHED')
-      .sends([{ ack: 1 }].slice(1))
+      .sends([{ ack: 1, sack: [] }])
       .tells();
     s.receives({ seq: 1, ack: 1, data: 'abc' })
       .tells('received', 'fin')

@@ -206,7 +206,8 @@ function closedWindowAck(c: TcpConnection, segment: SegmentIn): boolean {
 /** An ACK for what is not acceptable: at the end of the batch; to a bare ACK rarely, for fear of an endless exchange. */
 function answerUnacceptable(c: TcpConnection, segment: SegmentIn, now: Millis): void {
   const { rcv } = c;
-  if (sequenceLength(segment) === 0) {
+  // Before the handshake is done `output` sends nothing.
+  if (sequenceLength(segment) === 0 || c.state === 'SYN-RECEIVED') {
     c.emitter.challenge(c, now);
     return;
   }
@@ -295,7 +296,11 @@ function takeText(c: TcpConnection, segment: SegmentIn, now: Millis): void {
     start = rcv.nxt;
   }
   let length = seqDiff(end, start);
-  if (length <= 0) return;
+  if (length <= 0) {
+    // A FIN before its turn is answered as text is, below.
+    if ((segment.flags & FIN) !== 0 && seqGt(start, rcv.nxt)) c.emitAck(now);
+    return;
+  }
   if (c.discarding) {
     // RFC 1122 section 4.2.2.13: nobody will read it, and the peer shall know.
     c.abort(now);
@@ -338,7 +343,8 @@ function appendText(c: TcpConnection, segment: SegmentIn, offset: number, length
   rcv.append(segment.block, offset, length);
   c.counters.bytesIn += rcv.total - before;
   c.news |= NEWS_RECEIVED;
-  if (rcv.singly === 0) return;
+  // A FIN that is reached by it is acknowledged with it.
+  if (rcv.singly === 0 || rcv.finDue) return;
   rcv.singly--;
   c.emitAck(now);
 }

@@ -117,6 +117,43 @@ describe('SACK (RFC 2018, 2883)', () => {
       .sends([{ sack: [block(2, 3), block(2, 3)] }]);
   });
 
+  it('D-SACK: of text that is new in part, the part that is not (RFC 2883 section 4.2)', () => {
+    const half = (from: number): Seg => ({ ...seg(from), seq: next + from * 1000 + 500 });
+    s0()
+      .receives(seg(2))
+      .skips()
+      .receives(half(2))
+      .sends([
+        {
+          sack: [
+            [next + 2500, next + 3000],
+            [next + 2000, next + 3500],
+          ],
+        },
+      ])
+      .receives(half(1))
+      .sends([
+        {
+          sack: [
+            [next + 2000, next + 2500],
+            [next + 1500, next + 3500],
+          ],
+        },
+      ])
+      .receives(seg(5, 100))
+      .skips()
+      .receives(seg(4, 3000))
+      .sends([{ sack: [[next + 5000, next + 5100], block(4, 7), [next + 1500, next + 3500]] }]);
+  });
+
+  it('the block before a FIN that waits holds the FIN too', () => {
+    s0()
+      .receives({ ...seg(2), fin: true })
+      .sends([{ sack: [[next + 2000, next + 3001]] }])
+      .receives(seg(0, 2000))
+      .sends([{ ack: next + 3001, sack: [] }]);
+  });
+
   it('no SACK where it was not negotiated', () => {
     settled()
       .receives({ seq: next + 1000, ack: 1, len: 10 })

@@ -251,13 +251,11 @@ export class Receiver {
 
   /** Text beyond RCV.NXT, trimmed to the window; returns how many bytes of it were kept. */
   store(at: Seq, block: Block, offset: number, length: number): number {
+    const { assembler } = this;
     this.hurry();
-    const kept = this.assembler.add(at, block, offset, length);
+    const kept = assembler.add(at, block, offset, length);
     this.settle();
-    if (kept === 0) {
-      const end = ((at + length) | 0) as Seq;
-      if (this.assembler.has(at, end)) this.duplicate(at, end);
-    }
+    if (assembler.twiceFrom !== assembler.twiceTo) this.duplicate(assembler.twiceFrom, assembler.twiceTo);
     return kept;
   }
 
