@@ -18,6 +18,8 @@ export interface Neighbour {
   macLow: number;
   /** Until then the address is this guest's and nobody else's. */
   heldUntil: Millis;
+  /** Until then it is leased to this guest; 0: it is not. */
+  leasedUntil: Millis;
 }
 
 export class NeighbourTable {
@@ -55,7 +57,7 @@ export class NeighbourTable {
       if (oldest !== undefined) this.byIp.delete(oldest);
       this.evicted++;
     }
-    const entry: Neighbour = { ip, port: this.port, macHigh, macLow, heldUntil };
+    const entry: Neighbour = { ip, port: this.port, macHigh, macLow, heldUntil, leasedUntil: 0 };
     this.byIp.set(ip, entry);
     return entry;
   }

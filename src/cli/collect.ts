@@ -13,6 +13,7 @@ export class Collected {
   /** --allow and --deny, one list. */
   readonly rules: string[] = [];
   readonly dnsServers: string[] = [];
+  readonly switch: Mutable<NonNullable<Config['switch']>> = {};
   readonly log: Mutable<NonNullable<Config['log']>> = {};
   /** TAPs, whose namespace is not known before all flags were read. */
   readonly taps: string[] = [];
@@ -41,6 +42,7 @@ export class Collected {
       ...(links.length === 0 ? {} : { links }),
       ...(publish.length === 0 ? {} : { publish }),
       ...(dnsServers.length === 0 ? {} : { dns: { servers: dnsServers } }),
+      ...(Object.keys(this.switch).length === 0 ? {} : { switch: this.switch }),
       ...(Object.keys(log).length === 0 ? {} : { log }),
       ...(rules.length === 0 && defaultPolicy === undefined
         ? {}

@@ -16,6 +16,7 @@ import {
   policyFlags,
   processFlags,
   publishFlags,
+  switchFlags,
 } from './flags.js';
 import { createProgram } from './program.js';
 
@@ -28,6 +29,7 @@ function settle(...args: string[]): Config {
   natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
+  switchFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
   logFlags(command, to, 'info');
@@ -61,6 +63,11 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--allow', 'tcp:any:443', { policy: { rules: ['allow tcp:any:443'] } }],
   ['--deny', 'host', { policy: { rules: ['deny host'] } }],
   ['--default-policy', 'deny', { policy: { default: 'deny' } }],
+  ['--isolation', undefined, { switch: { isolation: true } }],
+  ['--no-anti-spoof', undefined, { switch: { antiSpoof: false } }],
+  ['--floods', '50', { switch: { floods: 50 } }],
+  ['--rate-up', '1.5mbit', { switch: { rateUp: 1_500_000 } }],
+  ['--rate-down', '2000000', { switch: { rateDown: 2_000_000 } }],
   ['--pcap', 'x.pcap', { pcap: 'x.pcap' }],
   ['--faults', 'loss=2%', { faults: 'loss=2%' }],
   ['--state-file', '/var/lib/np/state', { stateFile: '/var/lib/np/state' }],

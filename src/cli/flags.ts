@@ -1,6 +1,6 @@
 /** The flags, in groups that commands take as they need them. Each one sets the configuration's key of the same meaning. */
 import { type Command, Option } from 'commander';
-import { configSchema, field } from '../config/index.js';
+import { configSchema, field, switchSchema } from '../config/index.js';
 import type { Collected } from './collect.js';
 
 const { shape } = configSchema;
@@ -196,6 +196,37 @@ export function policyFlags(command: Command, to: Collected): void {
       to.defaultPolicy = to.check(flag, field.oneOf('allow', 'deny'), text);
     },
   );
+}
+
+/** Guests among each other, and how fast they may be. */
+export function switchFlags(command: Command, to: Collected): void {
+  command.optionsGroup('Guests:');
+  const { shape: keys } = switchSchema;
+  command.option('--isolation', 'guests see the gateway and not each other; clones with one address work');
+  command.on('option:isolation', () => {
+    to.switch.isolation = true;
+  });
+  command.option('--no-anti-spoof', "guests may take over each other's addresses");
+  command.on('option:no-anti-spoof', () => {
+    to.switch.antiSpoof = false;
+  });
+  add(
+    command,
+    '--floods <frames>',
+    'broadcasts a second of one guest that reach others; as many multicasts and unknown addresses (default: 1000)',
+    (text, flag) => {
+      to.switch.floods = to.check(flag, keys.floods, numberOf(text));
+    },
+  );
+  for (const [name, key, side] of [
+    ['--rate-up', 'rateUp', 'from'],
+    ['--rate-down', 'rateDown', 'to'],
+  ] as const) {
+    const description = `bits per second ${side} each guest at most, such as 100mbit (default: no limit)`;
+    add(command, `${name} <rate>`, description, (text, flag) => {
+      to.switch[key] = to.check(flag, keys[key], numberOf(text));
+    });
+  }
 }
 
 /** Captures and faults. */

@@ -16,6 +16,7 @@ import {
   policyFlags,
   processFlags,
   publishFlags,
+  switchFlags,
 } from './flags.js';
 import { type Done, remoteCommands } from './remote-commands.js';
 import { run } from './run.js';
@@ -97,6 +98,7 @@ function serveCommand(program: Command, terminal: Terminal, done: Done): void {
   natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
+  switchFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
   logFlags(command, to, 'info');

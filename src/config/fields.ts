@@ -6,8 +6,12 @@ import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { parsePublish } from '../forwarder/index.js';
-import { type ListenKind, parseDoor, parseFaults, parseLinkSpec } from '../link/index.js';
+import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
 import { parseRule } from '../policy/index.js';
+
+/** What a guest's rate may be, bits per second. */
+const MIN_RATE = 64_000;
+const MAX_RATE = 1_000_000_000_000;
 
 /** A whole number within limits, both included. */
 export function whole(unit: string, min: number, max: number): z.ZodInt {
@@ -121,6 +125,22 @@ export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny
 });
 
 export const publish = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
+
+const RATE = 'a rate such as 100mbit, 500kbit or 2gbit, or bits per second; 64kbit to 1000gbit';
+
+/** Bits per second, as a number or as text with its unit. */
+export const rate = z
+  .union([z.number(), z.string().regex(/^\d+(\.\d+)?[kmg]?bit$/, { error: RATE })], { error: RATE })
+  .refine((value) => isRate(bitsOf(value)), { error: RATE })
+  .transform((value) => Math.round(bitsOf(value)));
+
+function bitsOf(value: number | string): number {
+  return typeof value === 'number' ? value : (parseRate(value) ?? 0);
+}
+
+function isRate(bits: number): boolean {
+  return bits >= MIN_RATE && bits <= MAX_RATE;
+}
 
 export const faults = parsedBy('faults such as loss=2%,delay=20ms', parseFaults);
 

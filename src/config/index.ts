@@ -3,4 +3,11 @@ export { checkFlag, configError, describeIssue, showValue } from './errors.js';
 export * as field from './fields.js';
 export { MAX_CONFIG_SIZE, loadConfig, parseConfig } from './load.js';
 export { mergeConfig, networkConfig } from './merge.js';
-export { type Config, type GuestConfig, type LinkConfig, configJsonSchema, configSchema } from './schema.js';
+export {
+  type Config,
+  type GuestConfig,
+  type LinkConfig,
+  configJsonSchema,
+  configSchema,
+  switchSchema,
+} from './schema.js';

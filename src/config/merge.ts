@@ -14,6 +14,7 @@ export function mergeConfig(under: Config, over: Config): Config {
     ...section('dns', under, over),
     ...section('policy', under, over),
     ...section('limits', under, over),
+    ...section('switch', under, over),
     ...section('log', under, over),
   };
   const links = [...(under.links ?? []), ...(over.links ?? [])];
@@ -27,7 +28,7 @@ export function mergeConfig(under: Config, over: Config): Config {
   };
 }
 
-function section<K extends 'dhcp' | 'dns' | 'policy' | 'limits' | 'log'>(
+function section<K extends 'dhcp' | 'dns' | 'policy' | 'limits' | 'switch' | 'log'>(
   key: K,
   under: Config,
   over: Config,
@@ -66,6 +67,7 @@ export function networkConfig(config: Config): NetworkConfig {
     policy: config.policy,
     publish: config.publish,
     limits: config.limits,
+    switch: config.switch,
   };
 }
 

@@ -73,6 +73,15 @@ const guestSchema = section({
   policy: list(field.rule).optional().describe('Rules for this guest alone, before the others'),
   maxFlows: field.whole('connections', 1, 1_000_000).optional().describe('Connections it may have at once'),
   dhcp: section(ownAnswers).optional().describe('What it is told by DHCP, before what all are'),
+  memory: field
+    .whole('bytes', 1_048_576, 68_719_476_736)
+    .optional()
+    .describe("Bytes that its flows buffer before they are held back; default the network's guestMemory"),
+  isolation: yesNo.optional().describe("true: it sees the gateway and no other guest; default the network's"),
+  rateUp: field.rate
+    .optional()
+    .describe("Bits per second from it at most, e.g. 100mbit; default the network's"),
+  rateDown: field.rate.optional().describe("Bits per second to it at most; default the network's"),
 }).describe('The guest of this link');
 
 const guest = guestSchema.optional();
@@ -169,6 +178,23 @@ const limitsSchema = section({
     .describe("Bytes that one guest's flows buffer before they are held back. Default 128 MiB"),
 });
 
+export const switchSchema = section({
+  isolation: yesNo
+    .optional()
+    .describe('true: guests see the gateway and not each other; clones with one address work. Default false'),
+  antiSpoof: yesNo.optional().describe("false: guests may take over each other's addresses. Default true"),
+  floods: field
+    .whole('frames', 1, 1_000_000)
+    .optional()
+    .describe(
+      'Broadcasts a second of one guest that reach others; as many multicasts and unknown addresses. Default 1,000',
+    ),
+  rateUp: field.rate
+    .optional()
+    .describe('Bits per second from each guest at most, e.g. 100mbit. Default no limit'),
+  rateDown: field.rate.optional().describe('Bits per second to each guest at most. Default no limit'),
+}).describe('Guests among each other');
+
 const logSchema = section({
   level: field.oneOf('debug', 'info', 'warn', 'error', 'silent').optional().describe('Default info'),
   format: field.oneOf('text', 'json').optional().describe('Default text'),
@@ -216,6 +242,7 @@ export const configSchema = section({
     .optional()
     .describe("Ports of the host that lead into guests, in Docker's syntax"),
   limits: limitsSchema.optional(),
+  switch: switchSchema.optional(),
   log: logSchema.optional(),
   pcap: field.path.optional().describe('Capture of all frames: .pcap or .pcapng'),
   faults: field.faults.optional().describe('Faults on every link, e.g. loss=2%,delay=20ms'),

@@ -104,6 +104,12 @@ export interface Link {
   readonly mtu?: number | undefined;
   /** Starts delivery; called once. */
   start(handler: LinkHandler): void;
+  /**
+   * Takes no more from the guest until `resume`: what it sends waits with the guest. One more batch may come. A link that
+   * cannot has neither.
+   */
+  pause?(): void;
+  resume?(): void;
   /** Idempotent. `handler.closed` follows. */
   close(): void;
   readonly stats?: Readonly<Record<string, number>>;

@@ -18,7 +18,7 @@ import {
   type Ipv4,
   type Logger,
   type Millis,
-  Rate,
+  Bucket,
   Timer,
 } from '../core/index.js';
 import { DEFAULT_TTL } from '../ipv4/index.js';
@@ -70,7 +70,7 @@ export class PingNat {
     this.remove(ping);
   });
   /** By the guest's port of the switch. */
-  private readonly rates = new Map<number, Rate>();
+  private readonly rates = new Map<number, Bucket>();
   private told = false;
 
   constructor(stack: Stack, io: HostIo, logger: Logger) {
@@ -114,9 +114,9 @@ export class PingNat {
     for (const ping of this.table) this.remove(ping);
   }
 
-  private rate(port: number): Rate {
+  private rate(port: number): Bucket {
     let rate = this.rates.get(port);
-    if (rate === undefined) this.rates.set(port, (rate = new Rate(PING_RATE, PING_BURST)));
+    if (rate === undefined) this.rates.set(port, (rate = new Bucket(PING_RATE, PING_BURST)));
     return rate;
   }
 

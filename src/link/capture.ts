@@ -24,6 +24,12 @@ export function withCapture(link: Link, sink: CaptureSink): Link {
     close: () => {
       link.close();
     },
+    ...(link.pause === undefined
+      ? {}
+      : {
+          pause: () => link.pause?.(),
+          resume: () => link.resume?.(),
+        }),
     get stats() {
       return link.stats ?? {};
     },

@@ -53,8 +53,12 @@ function parseFault(key: string, value: string): number | undefined {
     const ms = Number(match?.[1]) * (match?.[2] === 's' ? 1000 : 1);
     return ms <= 60_000 ? ms : undefined;
   }
-  if (key !== 'rate') return undefined;
-  const match = /^(\d+(?:\.\d+)?)([kmg]?)bit$/.exec(value);
+  return key === 'rate' ? parseRate(value) : undefined;
+}
+
+/** Bits per second from text such as `100mbit`; undefined when it is none. */
+export function parseRate(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)bit$/.exec(text);
   const rate = Number(match?.[1]) * UNITS[match?.[2] ?? '']!;
   return rate > 0 ? rate : undefined;
 }

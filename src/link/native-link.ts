@@ -95,6 +95,14 @@ export class NativeLink implements OwnedLink {
     this.finish(undefined);
   }
 
+  pause(): void {
+    this.output.reading = false;
+  }
+
+  resume(): void {
+    this.output.reading = true;
+  }
+
   onEnd(callback: () => void): void {
     if (this.end !== undefined) queueMicrotask(callback);
     else this.whenEnded.push(callback);
@@ -103,7 +111,8 @@ export class NativeLink implements OwnedLink {
   private ready(events: number): void {
     if ((events & READY.write) !== 0 && this.output.drained()) this.handler?.writable();
     if ((events & ~READY.write) === 0) return;
-    for (let i = 0; i < BATCHES_PER_WAKE && this.end === undefined; i++) if (!this.receive()) return;
+    for (let i = 0; i < BATCHES_PER_WAKE && this.end === undefined; i++)
+      if (!this.receive() || !this.output.reading) return;
   }
 
   /** Reads one batch; false when there is nothing more for now. */

@@ -31,6 +31,7 @@ export class NativeOutput implements FrameOutput {
   private length = 0;
   private isBlocked = false;
   private awake = false;
+  private isReading = true;
   private closed = false;
 
   constructor(hub: NativeHub, handle: number, broke: (result: number) => void) {
@@ -124,7 +125,18 @@ export class NativeOutput implements FrameOutput {
   /** The link is started: what is asked for from now on. */
   wake(): void {
     this.awake = true;
-    this.hub.poller.interest(this.handle, this.isBlocked ? READY.read | READY.write : READY.read);
+    const read = this.isReading ? READY.read : 0;
+    this.hub.poller.interest(this.handle, this.isBlocked ? read | READY.write : read);
+  }
+
+  /** Whether frames of the guest are asked for. */
+  set reading(on: boolean) {
+    this.isReading = on;
+    if (this.awake && !this.closed) this.wake();
+  }
+
+  get reading(): boolean {
+    return this.isReading;
   }
 
   /** All that waited is gone; true when senders were held back. */

@@ -92,6 +92,14 @@ export class SocketLink implements OwnedLink {
     this.finish(undefined);
   }
 
+  pause(): void {
+    this.input.pause();
+  }
+
+  resume(): void {
+    if (this.end === undefined) this.input.resume();
+  }
+
   onEnd(callback: () => void): void {
     if (this.end !== undefined) queueMicrotask(callback);
     else this.whenEnded.push(callback);

@@ -76,7 +76,7 @@ export function assemble(
   const pool = new BlockPool(memory);
   const upper = new Upper();
   const stack = new Stack(
-    { subnet, gatewayIp, gatewayMac, hostAlias, mtu, ...memoryLimits(config) },
+    { subnet, gatewayIp, gatewayMac, hostAlias, mtu, ...memoryLimits(config), ...switchLimits(config) },
     { scheduler, random, memory, pool, logger },
     upper,
   );
@@ -121,6 +121,10 @@ export function parseRuleText(text: string): PolicyRule {
     });
   }
   return parseRule(match[1] as 'allow' | 'deny', match[2]!);
+}
+
+function switchLimits({ switch: { antiSpoof, floods } = {} }: NetworkConfig) {
+  return { antiSpoof, floods };
 }
 
 function memoryLimits({ limits }: NetworkConfig) {

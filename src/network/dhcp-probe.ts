@@ -34,7 +34,8 @@ export class AddressProbes {
     const low = macLow(mac);
     const known = stack.findNeighbour(ip);
     if (known !== undefined && (known.macHigh !== high || known.macLow !== low)) return true;
-    for (const other of stack.ports()) if (other !== port && other.lastMacHigh >= 0) return true;
+    for (const other of stack.ports())
+      if (other !== port && !other.isolated && other.lastMacHigh >= 0) return true;
     for (const one of port.neighbours) if (one.macHigh !== high || one.macLow !== low) return true;
     return false;
   }

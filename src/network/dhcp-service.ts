@@ -10,6 +10,7 @@ import {
   macLow,
 } from '../core/index.js';
 import {
+  type DhcpConfig,
   type DhcpContext,
   type DhcpEvent,
   type DhcpMessage,
@@ -23,6 +24,7 @@ import {
 import type { StateStore } from '../host/index.js';
 import type { Stack, StackPort, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
+import { DhcpClones } from './dhcp-clones.js';
 import { type DhcpPlan, dhcpPlan } from './dhcp-config.js';
 import { AddressProbes, MAX_TRIES } from './dhcp-probe.js';
 import type { Guest } from './guest.js';
@@ -42,6 +44,7 @@ export class DhcpService {
   readonly plan: DhcpPlan;
   readonly probes: AddressProbes;
   readonly keeper: LeaseKeeper;
+  private readonly clones: DhcpClones;
   private readonly stack: Stack;
   private readonly scheduler: Scheduler;
   /** Whose message is being answered. */
@@ -55,6 +58,7 @@ export class DhcpService {
   private poolNewsAt: Millis = 0;
   private readonly timer = new Timer((now) => {
     this.server.poll(now);
+    this.clones.poll(now);
     this.keeper.write();
     this.arm();
   });
@@ -72,7 +76,7 @@ export class DhcpService {
     this.plan = dhcpPlan(config.dhcp, addresses);
     this.probes = new AddressProbes(stack);
     const { gatewayIp, hostAlias, subnet } = addresses;
-    this.server = new DhcpServer({
+    const shared: DhcpConfig = {
       subnet,
       gateway: gatewayIp,
       excluded: hostAlias === undefined ? [] : [hostAlias],
@@ -88,7 +92,9 @@ export class DhcpService {
       recordChanged: (ip) => {
         this.keeper.note(ip);
       },
-    });
+    };
+    this.server = new DhcpServer(shared);
+    this.clones = new DhcpClones(shared);
     this.keeper = new LeaseKeeper(this.server, this.scheduler);
   }
 
@@ -106,15 +112,21 @@ export class DhcpService {
   /** A datagram to port 67 of the gateway or of everybody. */
   input(datagram: UdpIn, guest: Guest): void {
     const { bytes, offset, length, port } = datagram;
+    if (!port.storm.dhcp.take(this.stack.now())) {
+      this.stack.counters.dhcpLimited++;
+      return;
+    }
     const message = parseDhcp(bytes, offset, length);
     if (typeof message === 'string') {
       this.server.input(bytes, offset, length, this.context(guest));
       return;
     }
+    if (!this.stack.guard.isOwnDhcp(datagram, message.chaddr)) return;
     // Somebody else may still be in this guest's place: ask before the address of the place changes hands.
-    const held = isDiscover(message)
-      ? this.server.heldByPredecessor(message, this.context(guest))
-      : undefined;
+    const held =
+      isDiscover(message) && this.clones.of(guest.key) === undefined
+        ? this.server.heldByPredecessor(message, this.context(guest))
+        : undefined;
     if (held === undefined) this.answer(message, guest, port, 1);
     else
       this.probes.ask(held, message.chaddr, (used) => {
@@ -126,7 +138,10 @@ export class DhcpService {
 
   private answer(message: DhcpMessage, guest: Guest, port: StackPort, tries: number): void {
     this.client = guest;
-    const reply = this.server.handle(message, this.context(guest));
+    const context = this.context(guest);
+    let reply = (this.clones.of(guest.key) ?? this.server).handle(message, context);
+    if (reply !== undefined && guest.isolated)
+      reply = this.clones.overrule(reply, message, context, (ip) => this.isAnothers(ip, guest.key));
     this.client = undefined;
     this.watchPool();
     this.arm();
@@ -157,9 +172,15 @@ export class DhcpService {
     });
   }
 
+  /** A guest went away: its leases run on. */
+  detach(guest: Guest): void {
+    this.server.detach(guest.key, this.stack.now());
+    this.clones.forget(guest.key);
+  }
+
   leases(nameOf: (key: string) => string | undefined): LeaseView[] {
     const now = this.scheduler.now();
-    return this.server.leases().map((lease) => ({
+    return [...this.server.leases(), ...this.clones.leases()].map((lease) => ({
       ip: formatIpv4(lease.ip),
       mac: lease.mac,
       hostname: lease.hostname,
@@ -170,6 +191,8 @@ export class DhcpService {
 
   /** The address leased to a guest. Asked for every connection of a published port: what was found is remembered. */
   addressOf(guest: Guest): Ipv4 | undefined {
+    const own = this.clones.of(guest.key);
+    if (own !== undefined) return own.leases()[0]?.ip;
     const known = this.known.get(guest);
     if (known?.ip === undefined ? known?.changes === this.changes : this.holds(guest, known.ip))
       return known?.ip;
@@ -240,24 +263,40 @@ export class DhcpService {
     this.changes++;
     const { client } = this;
     const { guard } = this.stack;
-    if (kind !== 'bound' && kind !== 'renewed') guard.unclaim(lease.ip);
+    if (kind !== 'bound' && kind !== 'renewed') guard.unclaim(lease.ip, this.portOf(lease.guest));
     else if (client !== undefined && lease.guest === client.key)
       guard.claim(client.port, lease.ip, macHigh(lease.mac), macLow(lease.mac), lease.expires);
   }
 
+  private portOf(key: string | number | undefined): StackPort | undefined {
+    for (const port of this.stack.ports()) if ((port.user as Guest | undefined)?.key === key) return port;
+    return undefined;
+  }
+
+  /** Leased to another guest, or used by it. */
+  private isAnothers(ip: Ipv4, key: string): boolean {
+    const lease = this.server.leaseAt(ip);
+    return (lease !== undefined && lease.guest !== key) || this.usedByAnother(ip, key);
+  }
+
   /**
-   * An address that another guest was seen with lately is not handed out. A guest that shows more than MAX_BELIEVED
+   * An address that another guest was seen with lately is not handed out; an isolated one is in nobody's way. A guest that shows more than MAX_BELIEVED
    * addresses is not believed: it must not use up the pool for all others.
    */
   private usedByAnother(ip: Ipv4, key: string | number | undefined): boolean {
     const neighbour = this.stack.findNeighbour(ip);
     if (neighbour === undefined || neighbour.heldUntil <= this.scheduler.now()) return false;
     const owner = this.stack.portOf(neighbour)?.user as Guest | undefined;
-    return owner !== undefined && owner.key !== key && owner.port.neighbours.size <= MAX_BELIEVED;
+    return (
+      owner !== undefined &&
+      !owner.isolated &&
+      owner.key !== key &&
+      owner.port.neighbours.size <= MAX_BELIEVED
+    );
   }
 
   private arm(): void {
-    this.stack.timers.set(this.timer, this.server.nextTimeout());
+    this.stack.timers.set(this.timer, Math.min(this.server.nextTimeout(), this.clones.nextTimeout()));
     this.stack.rearm();
   }
 }

@@ -2,13 +2,26 @@
 import { type Ipv4, type Link, formatIpv4, macFrom } from '../core/index.js';
 import type { DhcpSettings } from '../dhcp/index.js';
 import type { Policy } from '../policy/index.js';
-import type { StackPort } from '../stack/index.js';
+import type { PortOptions, StackPort } from '../stack/index.js';
+import type { AttachOptions, NetworkConfig } from './types.js';
 
 /** Who keeps guests: the network. */
 export interface GuestOwner {
   /** The address leased to a guest. */
   leaseOf(guest: Guest): Ipv4 | undefined;
   detach(guest: Guest): void;
+}
+
+/** What the network and the guest's own options make of its port. */
+export function portOptions(
+  { switch: shared = {} }: NetworkConfig,
+  options: AttachOptions,
+  link: Link,
+): PortOptions {
+  const { mtu, memory, isolation = shared.isolation } = options;
+  const up = options.rateUp ?? shared.rateUp;
+  const down = options.rateDown ?? shared.rateDown;
+  return { mtu, memory, isolated: isolation, rates: { up, down }, link };
 }
 
 export class Guest {
@@ -52,6 +65,11 @@ export class Guest {
   get mac(): string | undefined {
     const { lastMacHigh, lastMacLow } = this.port;
     return lastMacHigh < 0 ? undefined : macFrom(lastMacHigh, lastMacLow);
+  }
+
+  /** It sees no other guest. */
+  get isolated(): boolean {
+    return this.port.isolated;
   }
 
   get attached(): boolean {

@@ -91,7 +91,7 @@ export class Guests {
 
   remove(guest: Guest): void {
     this.list.delete(guest);
-    this.dhcp.server.detach(guest.key, this.stack.now());
+    this.dhcp.detach(guest);
   }
 
   /** The place of a guest that is meant by name, by address, or as the first one. */
@@ -114,7 +114,9 @@ export class Guests {
     const ip = guest?.address ?? this.addresses.guestIp;
     const known = guest?.port.neighbours.find(ip);
     if (known !== undefined) callback(known);
-    else stack.arp.resolve(ip, callback);
+    else if (guest?.isolated !== true) stack.arp.resolve(ip, callback);
+    // Another guest may have the same address: what answers must be this one.
+    else stack.arp.resolve(ip, (found) => callback(found?.port === guest.port.id ? found : undefined));
   }
 
   /** vpnkit: the same UUID gets the same address and MAC again. */

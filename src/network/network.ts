@@ -18,7 +18,7 @@ import type { ListenKind, TapOptions } from '../link/index.js';
 import type { Decision } from '../policy/index.js';
 import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
-import { Guest, type GuestOwner } from './guest.js';
+import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
 import { telling } from './telling.js';
 import type {
@@ -189,7 +189,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   /** Makes the guest and its port; closes the link and throws when its options do not fit. */
   private enter(link: Link, options: AttachOptions & { readonly key?: string | undefined }): Guest {
-    const { roster, addresses } = this.parts;
+    const { roster } = this.parts;
     let guest: Guest | undefined;
     try {
       const name = roster.nameFor(options.name);
@@ -197,12 +197,10 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       const policy =
         options.policy === undefined ? this.policy : this.policy.withRules(options.policy.map(parseRuleText));
       const outer = this.linkMiddleware?.(link) ?? link;
-      const port = this.stack.addPort(outer.output, options.mtu ?? addresses.mtu);
+      const port = this.stack.addPort(outer.output, portOptions(this.config, options, outer));
+      port.label = `guest ${name}`;
       if (options.maxFlows !== undefined) port.maxFlows = options.maxFlows;
-      if (mac !== undefined) {
-        port.onlyMacHigh = macHigh(mac);
-        port.onlyMacLow = macLow(mac);
-      }
+      if (mac !== undefined) this.stack.guard.assignMac(port, macHigh(mac), macLow(mac));
       guest = new Guest(this, name, options.key ?? name, outer, port, policy);
       port.user = guest;
       roster.add(guest, options);

@@ -35,6 +35,20 @@ export interface NetworkConfig {
   readonly limits?: LimitsConfig | undefined;
   /** File that keeps leases over a restart; made when it does not exist. Default: nothing is kept. */
   readonly stateFile?: string | undefined;
+  readonly switch?: SwitchConfig | undefined;
+}
+
+/** Guests among each other. */
+export interface SwitchConfig {
+  /** true: guests see the gateway and not each other, and clones with the same addresses work. Default false. */
+  readonly isolation?: boolean | undefined;
+  /** false: guests may take over each other's addresses (a service that moves between them). Default true. */
+  readonly antiSpoof?: boolean | undefined;
+  /** Broadcasts a second of one guest that reach others; as many multicasts and unknown addresses. Default 1,000. */
+  readonly floods?: number | undefined;
+  /** Bits per second from each guest, and to each. Default: no limit. */
+  readonly rateUp?: number | undefined;
+  readonly rateDown?: number | undefined;
 }
 
 /** What clients are told by DHCP beside their address. */
@@ -135,6 +149,13 @@ export interface AttachOptions {
   readonly policy?: readonly string[] | undefined;
   /** What this guest is told by DHCP, before what all are. */
   readonly dhcp?: DhcpAnswers | undefined;
+  /** Bytes that this guest's flows buffer before they are held back. Default the network's `guestMemory`. */
+  readonly memory?: number | undefined;
+  /** true: it sees the gateway and no other guest. Default the network's. */
+  readonly isolation?: boolean | undefined;
+  /** Bits per second from this guest, and to it. Default the network's. */
+  readonly rateUp?: number | undefined;
+  readonly rateDown?: number | undefined;
   /** Connections this guest may have at once. Default the network's `flowsPerGuest`. */
   readonly maxFlows?: number | undefined;
 }

@@ -7,11 +7,13 @@ import {
   MAC_BROADCAST,
   MAC_ZERO,
   type Millis,
+  type Region,
   Timer,
   cidrContains,
   macHigh,
   macLow,
 } from '../core/index.js';
+import { ETH_HEADER } from '../ethernet/index.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
 
@@ -47,14 +49,19 @@ export class ArpService {
     this.stack = stack;
   }
 
-  /** An ARP packet at `at`; `length` bytes are there. */
-  input(port: StackPort, bytes: Uint8Array, at: number, length: number): void {
+  /** An ARP packet at `at`, behind its Ethernet header; `length` bytes are there. */
+  input(port: StackPort, region: Region, at: number, length: number): void {
     const { stack } = this;
-    const packet = length < ARP_LENGTH ? undefined : parseArp(bytes, at, length);
+    if (!port.storm.arp.take(stack.now(), 1)) {
+      stack.counters.arpLimited++;
+      return;
+    }
+    const packet = length < ARP_LENGTH ? undefined : parseArp(region.bytes, at, length);
     if (packet === undefined) {
       stack.counters.badArp++;
       return;
     }
+    if (!stack.guard.isOwnArp(port, region.view, at - ETH_HEADER, at)) return;
     const { subnet } = stack.config;
     const { senderIp, senderMac } = packet;
     if (cidrContains(subnet, senderIp) && senderIp !== subnet.base && stack.guard.mayUse(port, senderIp)) {
@@ -63,6 +70,7 @@ export class ArpService {
       this.found(port, neighbour);
     } else if (senderIp !== 0) {
       stack.counters.spoofedSource++;
+      port.counters.spoofed++;
       return;
     }
     if (packet.operation !== ARP_REQUEST || !stack.isOurs(packet.targetIp)) return;
@@ -158,7 +166,8 @@ export class ArpService {
   }
 
   private found(port: StackPort, { ip, macHigh: high, macLow: low }: Neighbour): void {
-    const probe = this.probes.get(ip);
+    // An isolated guest is in nobody's way, whatever address it has.
+    const probe = port.isolated ? undefined : this.probes.get(ip);
     if (probe === undefined || (probe.macHigh === high && probe.macLow === low)) return;
     this.probes.delete(ip);
     this.stack.timers.cancel(probe.timer);

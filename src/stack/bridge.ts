@@ -1,5 +1,6 @@
 /**
- * The switch between guests: a frame that is not for the gateway goes to the port of its address, or to all others.
+ * The switch between guests: a frame that is not for the gateway goes to the port of its address, or to all others, as
+ * far as storm control lets it. An isolated guest sends to no other and hears of no other.
  * What a kernel left to its network card (checksums, segmentation) is done here for ports whose link cannot.
  */
 import { type Block, type Millis, RX_CHECKSUM_OK, RX_GSO, TX_CHECKSUM } from '../core/index.js';
@@ -8,19 +9,11 @@ import type { StackPort } from './port.js';
 import { sendSegmented } from './segmenter.js';
 import type { Stack } from './stack.js';
 
-/** Frames of one input batch that may be copied to all ports (storm control). */
-const MAX_FLOODS_PER_BATCH = 256;
-
 export class Bridge {
   private readonly stack: Stack;
-  private floods = 0;
 
   constructor(stack: Stack) {
     this.stack = stack;
-  }
-
-  newBatch(): void {
-    this.floods = 0;
   }
 
   /** Passes a frame on; its destination is the address `high`, `low`. */
@@ -36,19 +29,24 @@ export class Bridge {
     now: Millis,
   ): void {
     const { stack } = this;
+    if (from.isolated) {
+      if ((high & 0x100) === 0) stack.counters.isolated++;
+      return;
+    }
     const id = (high & 0x100) === 0 ? stack.macs.lookup(high, low, now) : -1;
     if (id === from.id || !stack.guard.mayPass(from, block, at, length)) return;
     const to = id < 0 ? undefined : stack.port(id);
     if (to !== undefined) {
-      this.copy(to, block, at, length, flags, gsoSize);
+      this.copy(to, block, at, length, flags, gsoSize, now);
       return;
     }
-    if (++this.floods > MAX_FLOODS_PER_BATCH) {
+    if (!from.storm.mayFlood(high, low, now)) {
       stack.counters.floodLimited++;
+      from.counters.floodLimited++;
       return;
     }
     for (const other of stack.ports())
-      if (other !== from) this.copy(other, block, at, length, flags, gsoSize);
+      if (other !== from && !other.isolated) this.copy(other, block, at, length, flags, gsoSize, now);
   }
 
   private copy(
@@ -58,7 +56,9 @@ export class Bridge {
     length: number,
     flags: number,
     gsoSize: number,
+    now: Millis,
   ): void {
+    if (to.drops(now)) return;
     const { bytes, view } = block.region;
     const { output } = to;
     const gso = (flags & RX_GSO) !== 0;

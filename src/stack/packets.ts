@@ -52,7 +52,7 @@ export class Packets {
     tos = 0,
   ): void {
     const port = this.stack.portOf(neighbour);
-    if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER) return;
+    if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER || port.drops(this.stack.now())) return;
     const total = UDP_HEADER + length;
     if (IP_HEADER + total > port.mtu) {
       const whole = (this.scratch ??= new Uint8Array(65535)).subarray(0, total);
@@ -220,7 +220,7 @@ export class Packets {
   ): void {
     if (port.closed || IP_HEADER + UDP_HEADER + payload.length > port.mtu) return;
     this.udp(
-      { ip: destination, port: port.id, macHigh, macLow, heldUntil: 0 },
+      { ip: destination, port: port.id, macHigh, macLow, heldUntil: 0, leasedUntil: 0 },
       source,
       sourcePort,
       destinationPort,

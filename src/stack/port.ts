@@ -1,8 +1,11 @@
 /** A port of the virtual switch, seen from the stack: where one guest is attached. */
 import { NeighbourTable, type Neighbour } from '../arp/index.js';
-import { type Budget, type FrameOutput, Rate } from '../core/index.js';
+import type { Budget, FrameOutput, Millis } from '../core/index.js';
+import { Bucket } from '../core/index.js';
 import { FragmentIds } from '../ipv4/index.js';
+import type { Storm } from './storm.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
+import type { Throttle } from './throttle.js';
 import { WindowShare } from './window-share.js';
 
 /** Most ICMP errors a second to one guest, and how many may come at once (RFC 1812 section 4.3.2.8). */
@@ -14,6 +17,38 @@ export interface PortCounters {
   bytesIn: number;
   framesOut: number;
   bytesOut: number;
+  /** Frames to all that were too many. */
+  floodLimited: number;
+  /** Frames under an address of somebody else. */
+  spoofed: number;
+  /** What was beyond the guest's rate: frames dropped, and how often its link was made to wait. */
+  rateDroppedIn: number;
+  rateDroppedOut: number;
+  ratePauses: number;
+}
+
+function portCounters(): PortCounters {
+  return {
+    framesIn: 0,
+    bytesIn: 0,
+    framesOut: 0,
+    bytesOut: 0,
+    floodLimited: 0,
+    spoofed: 0,
+    rateDroppedIn: 0,
+    rateDroppedOut: 0,
+    ratePauses: 0,
+  };
+}
+
+/** What is said of a port when it is made. */
+export interface PortSettings {
+  readonly id: number;
+  readonly output: FrameOutput;
+  readonly mtu: number;
+  readonly budget: Budget;
+  readonly storm: Storm;
+  readonly isolated: boolean;
 }
 
 export class StackPort {
@@ -22,13 +57,20 @@ export class StackPort {
   /** Largest IP packet towards this guest, bytes. */
   readonly mtu: number;
   readonly neighbours: NeighbourTable;
-  readonly counters: PortCounters = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
+  readonly counters = portCounters();
+  readonly storm: Storm;
+  /** Sees the gateway and no other guest; what it says about addresses concerns nobody else. */
+  readonly isolated: boolean;
+  /** Undefined: no rates. */
+  throttle: Throttle | undefined;
+  /** Its name, for people. */
+  label: string;
   /** TCP endpoints of this guest, to be ended when it goes. */
   readonly endpoints = new Set<TcpEndpoint>();
   /** Memory that this guest's flows hold, and what they are promised together. */
   readonly budget: Budget;
   readonly windows: WindowShare;
-  readonly icmpErrors = new Rate(ICMP_RATE, ICMP_BURST);
+  readonly icmpErrors = new Bucket(ICMP_RATE, ICMP_BURST);
   readonly fragmentIds = new FragmentIds();
   /** Endpoints that have data to send and wait for the link. */
   readonly held: TcpEndpoint[] = [];
@@ -51,12 +93,26 @@ export class StackPort {
   /** The attachment's owner: the guest. */
   user: unknown;
 
-  constructor(id: number, output: FrameOutput, mtu: number, budget: Budget) {
+  constructor(settings: PortSettings) {
+    const { id, mtu, budget } = settings;
     this.id = id;
-    this.output = output;
+    this.label = `guest at port ${id}`;
+    this.output = settings.output;
     this.mtu = mtu;
     this.neighbours = new NeighbourTable(id);
     this.budget = budget;
+    this.storm = settings.storm;
+    this.isolated = settings.isolated;
     this.windows = new WindowShare(mtu - 40, budget);
+  }
+
+  /** TCP data to this guest has to wait: its link or its rate is full. */
+  blocked(now: Millis): boolean {
+    return this.output.blocked || this.throttle?.holds(now) === true;
+  }
+
+  /** A frame that nobody holds back is dropped: it is beyond the rate. */
+  drops(now: Millis): boolean {
+    return this.throttle?.drops(now) === true;
   }
 }

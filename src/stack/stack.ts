@@ -33,11 +33,14 @@ import { IpInput } from './ip-input.js';
 import { Packets } from './packets.js';
 import { Pins } from './pins.js';
 import { StackPort } from './port.js';
+import { FLOODS, Storm } from './storm.js';
+import { Throttle } from './throttle.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
 import { Turn } from './turn.js';
 import type { TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
 import {
   GUEST_MEMORY,
+  type PortOptions,
   type StackConfig,
   type StackDeps,
   type StackUpper,
@@ -119,9 +122,19 @@ export class Stack {
 
   // -- ports ---------------------------------------------------------------------------------------------------
 
-  addPort(output: FrameOutput, mtu = this.config.mtu): StackPort {
-    const budget = new Budget(this.config.guestMemory ?? GUEST_MEMORY, this.budget);
-    const port = new StackPort(this.nextPort++, output, mtu, budget);
+  addPort(output: FrameOutput, options: PortOptions = {}): StackPort {
+    const { config } = this;
+    const {
+      mtu = config.mtu,
+      isolated = false,
+      memory = config.guestMemory ?? GUEST_MEMORY,
+      rates,
+    } = options;
+    const budget = new Budget(memory, this.budget);
+    const storm = new Storm(config.floods ?? FLOODS);
+    const port = new StackPort({ id: this.nextPort++, output, mtu, budget, storm, isolated });
+    if (rates?.up !== undefined || rates?.down !== undefined)
+      port.throttle = new Throttle(this, port, rates, options.link);
     this.byId.set(port.id, port);
     return port;
   }
@@ -130,6 +143,7 @@ export class Stack {
   removePort(port: StackPort): void {
     if (port.closed) return;
     port.closed = true;
+    port.throttle?.stop();
     for (const endpoint of [...port.endpoints]) endpoint.abort();
     this.byId.delete(port.id);
     this.macs.forgetPort(port.id);
@@ -173,12 +187,13 @@ export class Stack {
     if (port.closed || this.stopped) return;
     const now = this.begin();
     const { meta, block, count } = batch;
-    this.bridge.newBatch();
+    const before = port.counters.bytesIn;
     try {
       for (let i = 0; i < count; i++) {
         const at = i * META_STRIDE;
         this.frame(port, block, meta[at]!, meta[at + 1]!, meta[at + 2]!, meta[at + 3]!, now);
       }
+      port.throttle?.received(now, port.counters.bytesIn - before);
     } finally {
       this.busy = false;
     }
@@ -200,6 +215,7 @@ export class Stack {
       counters.shortFrame++;
       return;
     }
+    if (port.throttle?.admits(now, length) === false) return;
     port.counters.framesIn++;
     port.counters.bytesIn += length;
     const sourceHigh = view.getUint16(at + 6);
@@ -223,7 +239,7 @@ export class Stack {
       if (type === ETHERTYPE_IPV4) {
         this.ip.input(port, block, at + ETH_HEADER, length - ETH_HEADER, flags, sourceHigh, sourceLow, now);
       } else if (type === ETHERTYPE_ARP) {
-        this.arp.input(port, block.region.bytes, at + ETH_HEADER, length - ETH_HEADER);
+        this.arp.input(port, block.region, at + ETH_HEADER, length - ETH_HEADER);
       } else if (type === ETHERTYPE_IPV6) {
         counters.ipv6++;
       } else if (toGateway) {
@@ -242,12 +258,7 @@ export class Stack {
       this.counters.groupSource++;
       return false;
     }
-    const foreign = port.onlyMacHigh >= 0 && (high !== port.onlyMacHigh || low !== port.onlyMacLow);
-    if (foreign || (high === this.gatewayHigh && low === this.gatewayLow)) {
-      this.counters.spoofedSource++;
-      return false;
-    }
-    this.macs.learn(high, low, port.id, now);
+    if (!this.guard.mayUseMac(port, high, low, now)) return false;
     port.lastMacHigh = high;
     port.lastMacLow = low;
     port.lastMacWord = low | 0;
@@ -281,6 +292,7 @@ export class Stack {
   sent(port: StackPort, length: number): void {
     port.counters.framesOut++;
     port.counters.bytesOut += length;
+    port.throttle?.sent(this.now(), length);
     this.turn.pending(port);
     if (!this.busy) this.deferFlush();
   }

@@ -180,13 +180,19 @@ export class TcpEndpoint implements TcpOwner, Deadline {
     }
     if (this.gone) return false;
     if (this.connection.received.bytes > 0) this.stack.pins.note(this);
-    this.connection.holdOutput = this.port.output.blocked;
-    const more = this.connection.output(now, budget);
-    if (!this.port.output.blocked) return more;
+    const { port } = this;
+    const { throttle } = port;
+    this.connection.holdOutput = port.blocked(now);
+    const more = this.connection.output(
+      now,
+      throttle === undefined ? budget : Math.min(budget, throttle.share),
+    );
+    if (!port.blocked(now)) return more;
     if (!this.held) {
       this.held = true;
-      this.port.held.push(this);
+      port.held.push(this);
     }
+    throttle?.arm(now);
     return false;
   }
 

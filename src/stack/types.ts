@@ -3,6 +3,7 @@ import type { Neighbour } from '../arp/index.js';
 import type { BlockPool, Cidr, Ipv4, Logger, Mac, Memory, Random, Scheduler } from '../core/index.js';
 import type { StackPort } from './port.js';
 import type { TcpSyn } from './tcp-demux.js';
+import type { Pausable, Rates } from './throttle.js';
 
 export interface StackConfig {
   readonly subnet: Cidr;
@@ -15,6 +16,23 @@ export interface StackConfig {
   /** What flows may buffer, bytes: all together, and those of one guest. Defaults: TOTAL_MEMORY, GUEST_MEMORY. */
   readonly totalMemory?: number | undefined;
   readonly guestMemory?: number | undefined;
+  /** false: guests may take over each other's addresses (a service that moves between them). Default true. */
+  readonly antiSpoof?: boolean | undefined;
+  /** Frames a second of one guest that go to all others, of each kind. Default FLOODS. */
+  readonly floods?: number | undefined;
+}
+
+/** What one guest's port is to be like. */
+export interface PortOptions {
+  /** Largest IP packet towards it, bytes; default the network's. */
+  readonly mtu?: number | undefined;
+  /** It sees the gateway and no other guest. */
+  readonly isolated?: boolean | undefined;
+  /** Bytes its flows may buffer; default the network's `guestMemory`. */
+  readonly memory?: number | undefined;
+  readonly rates?: Rates | undefined;
+  /** Where its frames come from, to let them wait there. */
+  readonly link?: Pausable | undefined;
 }
 
 export interface StackDeps {
@@ -87,7 +105,12 @@ export function stackCounters() {
     ipChecksum: 0,
     martianSource: 0,
     spoofedSource: 0,
+    spoofedMac: 0,
+    spoofedArp: 0,
+    spoofedDhcp: 0,
     rogueDhcp: 0,
+    rogueRouter: 0,
+    isolated: 0,
     martianDestination: 0,
     notForUs: 0,
     ttlExceeded: 0,
@@ -111,6 +134,8 @@ export function stackCounters() {
     guestErrorBad: 0,
     floodLimited: 0,
     arpPendingFull: 0,
+    arpLimited: 0,
+    dhcpLimited: 0,
   };
 }
 
