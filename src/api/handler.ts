@@ -1,24 +1,15 @@
 /** From a request to its answer: the endpoint, who asks, what they send, and what they get. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as z from 'zod';
-import { field } from '../config/index.js';
 import { silentLogger } from '../core/index.js';
 import type { Network } from '../index.js';
 import type { ApiHost } from './host.js';
 import { bodyOf, checked, queryOf } from './input.js';
-import { DEFAULT_LIMIT, MAX_LIMIT, writePage } from './page.js';
+import { DEFAULT_LIMIT, pageQuery, writePage } from './page.js';
 import { PROBLEM_TYPE, Problem, problemOf } from './problem.js';
 import { type Call, type Listing, type Rights, type Route, type StreamWriter, allows } from './route.js';
 import { findRoute } from './routes.js';
-
-/** What `page` endpoints take beside their own query. */
-export const pageQuery = z.strictObject({
-  limit: field.whole('items', 1, MAX_LIMIT).optional().describe(`Items at most. Default ${DEFAULT_LIMIT}`),
-  after: field
-    .whole('', 0, Number.MAX_SAFE_INTEGER)
-    .optional()
-    .describe('Items behind this cursor: the next of the page before'),
-});
+import { Streams } from './streams.js';
 
 /** Who came in by which door: the rights of a request. Throws a `Problem` where it has none. */
 export type Authorize = (request: IncomingMessage) => Rights;
@@ -27,10 +18,12 @@ export type Authorize = (request: IncomingMessage) => Rights;
 export class Handler {
   private readonly network: Network;
   private readonly host: ApiHost;
+  private readonly streams: Streams;
 
   constructor(network: Network, host: ApiHost) {
     this.network = network;
     this.host = host;
+    this.streams = new Streams(network);
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, authorize: Authorize): Promise<void> {
@@ -39,6 +32,11 @@ export class Handler {
     } catch (error) {
       this.refuse(request, response, problemOf(error));
     }
+  }
+
+  /** Ends what goes on. */
+  close(): void {
+    this.streams.close();
   }
 
   private async respond(request: IncomingMessage, response: ServerResponse, rights: Rights): Promise<void> {
@@ -51,6 +49,7 @@ export class Handler {
       network: this.network,
       host: this.host,
       rights,
+      streams: this.streams,
       params: route.params === undefined ? undefined : queryOf(route.params, encoded(params), 'path'),
       query: query.own,
       body: route.body === undefined ? undefined : checked(route.body, await bodyOf(request), 'body'),

@@ -10,7 +10,10 @@
 export { type ApiHost } from './host.js';
 export { MAX_BODY } from './input.js';
 export { DEFAULT_LIMIT, MAX_LIMIT } from './page.js';
+export { watchEvents } from './events.js';
+export { explanationOf } from './explanation.js';
 export type { ProblemBody } from './problem.js';
+export { apiDocument } from './routes.js';
 export { RIGHTS, type Rights } from './route.js';
 export { type Api, type DoorOptions, createApi } from './server.js';
 export type * from './types.js';

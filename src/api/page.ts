@@ -4,12 +4,23 @@
  */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import * as z from 'zod';
+import { field } from '../config/index.js';
 import type { Listing } from './route.js';
 
 /** Items made in one turn of the event loop. */
 const SLICE = 100;
 export const DEFAULT_LIMIT = 1000;
 export const MAX_LIMIT = 10_000;
+
+/** What `page` endpoints take beside their own query. */
+export const pageQuery = z.strictObject({
+  limit: field.whole('items', 1, MAX_LIMIT).optional().describe(`Items at most. Default ${DEFAULT_LIMIT}`),
+  after: field
+    .whole('', 0, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('Items behind this cursor: the next of the page before'),
+});
 
 /** Writes `{ "items": […], "next": … }` and ends the response. `next` is there when items were left over. */
 export async function writePage(response: ServerResponse, listing: Listing, limit: number): Promise<void> {

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type * as z from 'zod';
 import type { Network } from '../index.js';
 import type { ApiHost } from './host.js';
+import type { Streams } from './streams.js';
 
 /**
  * What a client may do. `status`: ask for version and health. `read`: look at everything. `full`: change things, and see what
@@ -20,6 +21,7 @@ export interface Call<P = unknown, Q = unknown, B = unknown> {
   readonly network: Network;
   readonly host: ApiHost;
   readonly rights: Rights;
+  readonly streams: Streams;
   readonly params: P;
   readonly query: Q;
   readonly body: B;
@@ -36,7 +38,7 @@ export type Answer =
   /** No content. */
   | { readonly kind: 'none' }
   /** A stream that the endpoint writes by itself. */
-  | { readonly kind: 'stream'; readonly type: string };
+  | { readonly kind: 'stream'; readonly type: string; readonly item?: z.ZodType | undefined };
 
 /** What `page` endpoints give: items in the order of their cursors, which are positive. */
 export interface Listing<T = unknown> {
@@ -128,11 +130,13 @@ export function nothing<P extends Shape = undefined, Q extends Shape = undefined
 export function stream<P extends Shape = undefined, Q extends Shape = undefined>(
   spec: Spec<P, Q, undefined> & {
     readonly type: string;
+    /** What its pieces are, where they are JSON. */
+    readonly item?: z.ZodType;
     readonly respond: (call: Call<Output<P>, Output<Q>>) => StreamWriter;
   },
 ): Route {
-  const { type, respond, ...rest } = spec;
-  return make(rest, { kind: 'stream', type }, 200, respond as Route['respond']);
+  const { type, item, respond, ...rest } = spec;
+  return make(rest, { kind: 'stream', type, item }, 200, respond as Route['respond']);
 }
 
 function make(

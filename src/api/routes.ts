@@ -1,9 +1,37 @@
 /** Every endpoint, and how one is found. */
-import type { Route } from './route.js';
+import * as z from 'zod';
+import { openApiDocument } from './openapi.js';
+import { type Route, json } from './route.js';
 import { flowRoutes } from './routes/flows.js';
+import { guestRoutes } from './routes/guests.js';
+import { portRoutes } from './routes/ports.js';
+import { programRoutes } from './routes/program.js';
 import { statusRoutes } from './routes/status.js';
+import { streamRoutes } from './routes/streams.js';
 
-export const ROUTES: readonly Route[] = [...statusRoutes, ...flowRoutes];
+const self = json({
+  method: 'GET',
+  path: '/v1/openapi.json',
+  summary: 'This document',
+  rights: 'status',
+  json: z.record(z.string(), z.unknown()),
+  respond: () => apiDocument(),
+});
+
+export const ROUTES: readonly Route[] = [
+  ...statusRoutes,
+  self,
+  ...guestRoutes,
+  ...flowRoutes,
+  ...portRoutes,
+  ...programRoutes,
+  ...streamRoutes,
+];
+
+/** The OpenAPI document of the control API, which is docs/openapi.json. */
+export function apiDocument(): Record<string, unknown> {
+  return openApiDocument(ROUTES);
+}
 
 export interface Found {
   readonly route: Route | undefined;

@@ -78,6 +78,131 @@ export const flowSchema = z.strictObject({
   tcp: tcpInfoSchema.optional(),
 });
 
+export const problemSchema = z.strictObject({
+  type: z.string().describe('about:blank: the status and the code say it'),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().describe('What failed, on what, and why'),
+  code: z.string().describe('ERR_NETPROXY_…: branch on this'),
+  remedy: z.string().optional().describe('What to do about it'),
+  errno: z.string().optional().describe('Of the system, such as EADDRINUSE'),
+});
+
+export const networkSchema = z.strictObject({
+  name: z.string(),
+  subnet: z.string(),
+  gateway: z.string(),
+  gatewayMac: z.string(),
+  guest: z.string().describe('Address of the first guest'),
+  hostAlias: z.string().exactOptional().describe('Address by which guests reach the host; absent: off'),
+  mtu: z.int(),
+});
+
+const link = z.strictObject({ kind: z.string(), name: z.string() });
+
+export const guestSchema = z.strictObject({
+  id: z.int().describe('Unique in its network, never used again'),
+  name: z.string(),
+  ip: z.string().optional().describe('Absent before it has an address'),
+  mac: z.string().optional().describe('Absent before its first frame'),
+  link,
+  counters,
+});
+
+export const leaseSchema = z.strictObject({
+  ip: z.string(),
+  mac: z.string(),
+  hostname: z.string().optional(),
+  guest: z.string().optional(),
+  expiresIn: z.number().nullable().describe('ms from now; null: never'),
+});
+
+export const portSchema = z.strictObject({
+  id: z.int().describe('Unique in its network, never used again'),
+  protocol: z.literal(['tcp', 'udp']),
+  host: z.string(),
+  port: z.int().describe('The chosen one where 0 was asked for'),
+  target: z.string().describe('A name, an address, or "first guest"'),
+  guestPort: z.int(),
+  spec: z.string().describe('As --publish takes it'),
+  clients: count.describe('Connections, or UDP clients, of now'),
+  counters,
+});
+
+function event<const E extends string, S extends z.core.$ZodLooseShape>(name: E, shape: S) {
+  return z.strictObject({ time: z.string().describe('ISO 8601'), event: z.literal(name), ...shape });
+}
+
+/** What happens; `dropped` is told to a client that read too slowly, and is its last one. */
+export const eventSchema = z.discriminatedUnion('event', [
+  event('started', { addresses: z.record(z.string(), z.unknown()), ports: z.array(portSchema) }),
+  event('attached', { guest: z.string(), id: z.int(), link }),
+  event('detached', { guest: z.string(), id: z.int(), link, reason: z.string().exactOptional() }),
+  event('lease', {
+    kind: z.string().describe('bound, renewed, released, expired or declined'),
+    ip: z.string(),
+    mac: z.string(),
+    hostname: z.string().optional(),
+    guest: z.string().optional(),
+  }),
+  event('published', { port: portSchema }),
+  event('unpublished', { port: portSchema }),
+  event('warning', { message: z.string() }),
+  event('stopped', {}),
+  event('dropped', { message: z.string() }),
+]);
+
+export const EVENTS = [
+  'started',
+  'attached',
+  'detached',
+  'lease',
+  'published',
+  'unpublished',
+  'warning',
+  'stopped',
+] as const;
+
+export const publishSchema = z.strictObject({
+  spec: field.publish.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]'),
+});
+
+export const statsSchema = z
+  .record(z.string(), z.record(z.string(), z.unknown()))
+  .describe('Counters of every part, in nested objects. Names may change');
+
+export const logLevelSchema = z.strictObject({
+  level: field.oneOf('debug', 'info', 'warn', 'error', 'silent'),
+});
+
+export const policySchema = z.strictObject({
+  default: z.literal(['allow', 'deny']),
+  rules: z.array(z.string()).describe('Of all guests, in the order in which they are tried'),
+  decisions: counters.describe(
+    'How often each rule decided, those of single guests and the built-in ones included',
+  ),
+});
+
+export const explainQuery = z.strictObject({
+  host: z.string({ error: 'an IPv4 address or a name' }).min(1).max(253).describe('IPv4 address or name'),
+  port: field.whole('', 1, 65_535).optional(),
+  protocol: field.oneOf('tcp', 'udp', 'icmp').optional().describe('Default tcp'),
+  guest: field.guestName.optional().describe('Default: the first guest'),
+});
+
+export const explanationSchema = z.strictObject({
+  address: z.string().describe('What is judged'),
+  verdict: z.literal(['dial', 'service', 'deny']),
+  via: z.literal(['direct', 'alias']).exactOptional().describe('dial: how'),
+  service: z.string().exactOptional().describe('service: which'),
+  how: z
+    .literal(['reset', 'prohibited', 'unreachable', 'silent'])
+    .exactOptional()
+    .describe('deny: how it is told'),
+  rule: z.string(),
+  why: z.string(),
+});
+
 /** The path's `{id}`. */
 export const idParams = z.strictObject({ id: field.whole('', 1, Number.MAX_SAFE_INTEGER) });
 

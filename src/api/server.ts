@@ -19,6 +19,8 @@ import { bearerMatches } from './token.js';
 export const MAX_CONNECTIONS = 256;
 /** For the whole request to come in, ms. */
 const REQUEST_TIMEOUT = 30_000;
+/** For answers under way when the API closes, ms. */
+const FAREWELL = 100;
 /** A connection between two requests, ms. */
 const KEEP_ALIVE = 30_000;
 
@@ -72,12 +74,17 @@ export function createApi(network: Network, host: ApiHost = {}, token?: string):
       return bound.address;
     },
     close: () => {
-      inner.closeAllConnections();
+      handler.close();
+      const servers = [inner, ...open.map(({ server }) => server)];
       for (const { server, bound } of open.splice(0)) {
         bound.release();
         server.close();
-        server.closeAllConnections();
       }
+      // Streams get their end, and then nobody is waited for.
+      for (const server of servers) server.closeIdleConnections();
+      setTimeout(() => {
+        for (const server of servers) server.closeAllConnections();
+      }, FAREWELL).unref();
     },
   };
 }

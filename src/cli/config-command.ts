@@ -1,4 +1,5 @@
 /** `netproxy config schema` and `netproxy config check FILE`. */
+import { apiDocument } from '../api/index.js';
 import { configJsonSchema, loadConfig, networkConfig } from '../config/index.js';
 import { resolveAddresses } from '../network/index.js';
 import { EXIT } from './exit.js';
@@ -7,6 +8,12 @@ import type { Terminal } from './terminal.js';
 
 export function printSchema(terminal: Terminal): number {
   terminal.out(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+  return EXIT.ok;
+}
+
+/** Prints the OpenAPI document of the control API. */
+export function printOpenApi(terminal: Terminal): number {
+  terminal.out(`${JSON.stringify(apiDocument(), null, 2)}\n`);
   return EXIT.ok;
 }
 

@@ -1,13 +1,15 @@
 /** `netproxy explain`: what would become of a flow, by the function that decides about flows. */
+import { explanationOf } from '../api/index.js';
+import type { ApiExplanation } from '../client/index.js';
 import { type Config, field, networkConfig, checkFlag } from '../config/index.js';
-import { type Explanation, createNetwork } from '../index.js';
+import { type ExplainQuery, createNetwork } from '../index.js';
 import { EXIT, usageError } from './exit.js';
+import { type RemoteOptions, withClient } from './remote.js';
 import type { Terminal } from './terminal.js';
 
-export interface ExplainOptions {
+export interface ExplainOptions extends RemoteOptions {
   readonly guest?: string | undefined;
   readonly protocol?: string | undefined;
-  readonly json?: boolean | undefined;
 }
 
 export interface Target {
@@ -28,7 +30,7 @@ export function parseTarget(text: string): Target {
   return { host: match[1], port };
 }
 
-/** Prints decision, rule and reason. */
+/** Prints decision, rule and reason: of the running netproxy that --api names, else by the flags and the file alone. */
 export async function explain(
   config: Config,
   text: string,
@@ -40,11 +42,13 @@ export async function explain(
   const guest = options.guest === undefined ? 'guest1' : checkFlag('--guest', field.guestName, options.guest);
   if (protocol === 'icmp' && target.port !== undefined)
     throw usageError('icmp has no ports', 'Leave the port out.');
-  // Nothing is published for an explanation.
-  await using network = createNetwork({ ...networkConfig(config), publish: [] });
-  const explanation = await network.explain({ host: target.host, port: target.port, protocol, guest });
+  const query = { host: target.host, port: target.port, protocol, guest };
+  const explanation =
+    options.api === undefined
+      ? await offline(config, query)
+      : await withClient(options, (client) => client.explain(query));
   if (options.json === true) {
-    terminal.out(`${JSON.stringify({ target: text, ...target, protocol, guest, ...plain(explanation) })}\n`);
+    terminal.out(`${JSON.stringify({ target: text, ...target, protocol, guest, ...explanation })}\n`);
   } else {
     const name = target.host === explanation.address ? '' : `${target.host} is `;
     const port = target.port === undefined ? '' : `:${target.port}`;
@@ -55,35 +59,26 @@ export async function explain(
   return EXIT.ok;
 }
 
-function plain({ verdict, rule, why, address }: Explanation) {
-  return { address, verdict: verdict.kind, ...details(verdict), rule, why };
+async function offline(config: Config, query: ExplainQuery): Promise<ApiExplanation> {
+  // Nothing is published for an explanation.
+  await using network = createNetwork({ ...networkConfig(config), publish: [] });
+  return explanationOf(await network.explain(query));
 }
 
-function details(verdict: Explanation['verdict']): object {
-  switch (verdict.kind) {
-    case 'service':
-      return { service: verdict.service };
-    case 'deny':
-      return { how: verdict.how };
-    case 'dial':
-      return { via: verdict.via };
-  }
-}
+const DENIED = {
+  reset: 'refused, like a closed port',
+  prohibited: 'denied, the guest is told so',
+  unreachable: 'denied, as an address that nobody has',
+  silent: 'denied without an answer',
+} as const;
 
-function outcome({ verdict }: Explanation): string {
-  switch (verdict.kind) {
+function outcome({ verdict, service, via, how }: ApiExplanation): string {
+  switch (verdict) {
     case 'service':
-      return `answered by the ${verdict.service} service`;
+      return `answered by the ${service ?? ''} service`;
     case 'dial':
-      return verdict.via === 'alias'
-        ? "allowed; the host's loopback is dialled"
-        : 'allowed; dialled directly';
+      return via === 'alias' ? "allowed; the host's loopback is dialled" : 'allowed; dialled directly';
     case 'deny':
-      return {
-        reset: 'refused, like a closed port',
-        prohibited: 'denied, the guest is told so',
-        unreachable: 'denied, as an address that nobody has',
-        silent: 'denied without an answer',
-      }[verdict.how];
+      return DENIED[how ?? 'prohibited'];
   }
 }

@@ -88,12 +88,21 @@ const ELSEWHERE = [
   '--map-root',
   '--guest',
   '--protocol',
+  '--api',
 ];
 /** Commands whose flags have tests of their own. */
 const REMOTE = ['--api', '--token-file', '--json'];
 const OWN: Readonly<Record<string, readonly string[]>> = {
   demo: ['--netns', '--vm', '--scripted', '--size', '--kernel', '--initrd', '--json'],
   flows: [...REMOTE, '--tcp', '--kill', '--guest', '--protocol', '--state', '--peer'],
+  guests: [...REMOTE, '--detach'],
+  leases: REMOTE,
+  ports: REMOTE,
+  publish: REMOTE,
+  unpublish: REMOTE,
+  events: [...REMOTE, '--follow', '--last', '--types'],
+  capture: ['--api', '--token-file', '--write', '--guest'],
+  stats: REMOTE,
 };
 
 describe('flags', () => {

@@ -5,7 +5,8 @@ import { formatTcpInfo } from '../index.js';
 import { formatBytes, formatDuration } from '../observe/index.js';
 import { EXIT } from './exit.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
-import { type Column, formatTable } from './table.js';
+import { printList } from './remote-lists.js';
+import type { Column } from './table.js';
 import type { Terminal } from './terminal.js';
 
 export interface FlowsOptions extends RemoteOptions {
@@ -16,9 +17,6 @@ export interface FlowsOptions extends RemoteOptions {
   readonly state?: string | undefined;
   readonly peer?: string | undefined;
 }
-
-/** Rows whose columns are aligned with each other. */
-const BLOCK = 1000;
 
 const COLUMNS: readonly Column<ApiFlow>[] = [
   ['ID', ({ id }) => id, 'right'],
@@ -49,21 +47,9 @@ export async function flows(options: FlowsOptions, terminal: Terminal): Promise<
     peer: options.peer,
     tcp: tcp || undefined,
   };
-  await withClient(options, async (client) => {
-    let block: ApiFlow[] = [];
-    for await (const flow of client.flows(filter)) {
-      if (options.json === true) {
-        jsonLine(terminal, flow);
-      } else {
-        block.push(flow);
-        if (block.length === BLOCK) {
-          print(block, terminal);
-          block = [];
-        }
-      }
-    }
-    if (block.length > 0) print(block, terminal);
-  });
+  const details = ({ tcp: info }: ApiFlow): string | undefined =>
+    info === undefined ? undefined : formatTcpInfo(info);
+  await withClient(options, (client) => printList(client.flows(filter), COLUMNS, options, terminal, details));
   return EXIT.ok;
 }
 
@@ -73,13 +59,4 @@ async function kill(text: string, options: FlowsOptions, terminal: Terminal): Pr
   if (options.json === true) jsonLine(terminal, { killed: id });
   else terminal.out(`flow ${id} was ended\n`);
   return EXIT.ok;
-}
-
-function print(block: readonly ApiFlow[], terminal: Terminal): void {
-  const [heading = '', ...lines] = formatTable(block, COLUMNS);
-  terminal.out(heading);
-  block.forEach(({ tcp }, i) => {
-    terminal.out(lines[i] ?? '');
-    if (tcp !== undefined) terminal.out(`         ${formatTcpInfo(tcp)}\n`);
-  });
 }

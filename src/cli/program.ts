@@ -1,7 +1,7 @@
 /** The command line: which commands there are, which flags they take, and what their help says. */
 import { Command, CommanderError, Option } from 'commander';
 import { Collected } from './collect.js';
-import { checkFile, printSchema } from './config-command.js';
+import { checkFile, printOpenApi, printSchema } from './config-command.js';
 import { demo } from './demo/index.js';
 import { doctor } from './doctor.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
@@ -18,6 +18,7 @@ import {
   publishFlags,
   switchFlags,
 } from './flags.js';
+import { remoteFlags } from './remote.js';
 import { type Done, remoteCommands } from './remote-commands.js';
 import { run } from './run.js';
 import { serve } from './serve.js';
@@ -219,8 +220,8 @@ function explainCommand(program: Command, terminal: Terminal, done: Done): void 
     .description('tell what would become of a flow, and which rule says so')
     .argument('<destination>', 'IPv4 address or name, with :PORT or without')
     .option('--guest <name>', 'from this guest (default: guest1)')
-    .option('--protocol <tcp|udp|icmp>', 'default: tcp')
-    .option('--json', 'as one JSON object');
+    .option('--protocol <tcp|udp|icmp>', 'default: tcp');
+  remoteFlags(command, 'as one JSON object', 'ask this running netproxy, whatever the other flags say');
   addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
   policyFlags(command, to);
   command.optionsGroup('Process:');
@@ -232,6 +233,7 @@ Examples:
   netproxy explain 169.254.169.254:80
   netproxy explain --deny 10.0.0.0/8 --allow tcp:any:443 --default-policy deny 10.1.2.3:443
   netproxy explain --config /etc/netproxy.yaml --guest build --protocol udp 10.0.0.53:53
+  netproxy explain --api unix:/run/netproxy.sock 10.1.2.3:443
 ${EXIT_HELP}`,
   );
   command.action(async (destination: string, options: Parameters<typeof explain>[2]) => {
@@ -242,8 +244,8 @@ ${EXIT_HELP}`,
 function configCommand(program: Command, terminal: Terminal, done: Done): void {
   const command = program
     .command('config')
-    .description('the configuration file: its schema, and checks')
-    .usage('schema | check FILE');
+    .description('the configuration file: its schema, and checks; the control API as a document')
+    .usage('schema | check FILE | openapi');
   command
     .command('schema')
     .description('print the JSON Schema')
@@ -258,5 +260,12 @@ function configCommand(program: Command, terminal: Terminal, done: Done): void {
     .addHelpText('after', `\nExample:\n  netproxy config check /etc/netproxy.yaml\n${EXIT_HELP}`)
     .action((file: string) => {
       done(checkFile(file, terminal));
+    });
+  command
+    .command('openapi')
+    .description('print the OpenAPI 3.1 document of the control API')
+    .addHelpText('after', '\nExample:\n  netproxy config openapi > openapi.json')
+    .action(() => {
+      done(printOpenApi(terminal));
     });
 }

@@ -12,17 +12,16 @@ export interface RemoteOptions {
   readonly json?: boolean | undefined;
 }
 
-/** Adds the flags. */
-export function remoteFlags(command: Command, jsonHelp: string): Command {
-  return command
-    .addOption(
-      new Option(
-        '--api <address>',
-        'control API of a running netproxy: unix:/PATH or tcp:HOST:PORT (default: $NETPROXY_API, else /run/netproxy.sock as root, else $XDG_RUNTIME_DIR/netproxy.sock)',
-      ),
-    )
-    .addOption(new Option('--token-file <file>', 'token for --api tcp:… (default: $NETPROXY_TOKEN_FILE)'))
-    .addOption(new Option('--json', jsonHelp));
+const WHERE =
+  'control API of a running netproxy: unix:/PATH or tcp:HOST:PORT (default: $NETPROXY_API, else /run/netproxy.sock as root, else $XDG_RUNTIME_DIR/netproxy.sock)';
+
+/** Adds the flags; `json` says what --json gives, undefined: there is no such flag. */
+export function remoteFlags(command: Command, json: string | undefined, api = WHERE): void {
+  command.addOption(new Option('--api <address>', api));
+  command.addOption(
+    new Option('--token-file <file>', 'token for --api tcp:… (default: $NETPROXY_TOKEN_FILE)'),
+  );
+  if (json !== undefined) command.addOption(new Option('--json', json));
 }
 
 /** Runs a command with a client of the netproxy that its flags name. */

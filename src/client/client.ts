@@ -1,8 +1,24 @@
 /** The endpoints of the control API as methods. Each rejects with a `NetproxyError` of the code that the server says. */
-import type { ApiFlow, ApiHealth, ApiVersion } from '../api/index.js';
+import type { Readable } from 'node:stream';
+import type {
+  ApiEvent,
+  ApiExplainQuery,
+  ApiExplanation,
+  ApiFlow,
+  ApiGuest,
+  ApiHealth,
+  ApiLease,
+  ApiLogLevel,
+  ApiNetwork,
+  ApiPolicy,
+  ApiPort,
+  ApiStats,
+  ApiVersion,
+} from '../api/index.js';
 import { NetproxyError } from '../core/index.js';
 import { parseDoor } from '../link/index.js';
 import { defaultApiAddress } from './address.js';
+import { readEvents } from './sse.js';
 import { type Ask, Transport } from './transport.js';
 
 export interface ClientOptions {
@@ -21,6 +37,16 @@ export interface FlowFilter {
   readonly peer?: string | undefined;
   /** With what `ss -ti` shows. */
   readonly tcp?: boolean | undefined;
+}
+
+export interface EventsOptions {
+  /** Default: all. */
+  readonly types?: readonly ApiEvent['event'][] | undefined;
+  /** Begin with this many that happened already, 0 to 256. Default 0. */
+  readonly last?: number | undefined;
+  /** false: end behind those. Default true. */
+  readonly follow?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A client of one control API. Connections are made as they are needed. */
@@ -53,6 +79,82 @@ export class ApiClient {
     await this.transport.json({ method: 'DELETE', path: `/v1/flows/${id}` });
   }
 
+  networks(): AsyncGenerator<ApiNetwork> {
+    return this.pages('/v1/networks');
+  }
+
+  guests(): AsyncGenerator<ApiGuest> {
+    return this.pages('/v1/guests');
+  }
+
+  guest(name: string): Promise<ApiGuest> {
+    return this.get(`/v1/guests/${encodeURIComponent(name)}`);
+  }
+
+  /** Resets a guest's flows and closes its link; its lease stays. */
+  async detach(name: string): Promise<void> {
+    await this.transport.json({ method: 'DELETE', path: `/v1/guests/${encodeURIComponent(name)}` });
+  }
+
+  leases(): AsyncGenerator<ApiLease> {
+    return this.pages('/v1/leases');
+  }
+
+  /** Published ports; `port` is the host's. */
+  ports(filter: { readonly protocol?: 'tcp' | 'udp'; readonly port?: number } = {}): AsyncGenerator<ApiPort> {
+    return this.pages('/v1/ports', filter);
+  }
+
+  /** Publishes a port, written as for `--publish`. Rejects with ERR_NETPROXY_PUBLISH when it cannot be had. */
+  publish(spec: string): Promise<ApiPort> {
+    return this.ask({ method: 'POST', path: '/v1/ports', body: { spec } });
+  }
+
+  async unpublish(id: number): Promise<void> {
+    await this.transport.json({ method: 'DELETE', path: `/v1/ports/${id}` });
+  }
+
+  stats(): Promise<ApiStats> {
+    return this.get('/v1/stats');
+  }
+
+  policy(): Promise<ApiPolicy> {
+    return this.get('/v1/policy');
+  }
+
+  /** What would become of a flow. */
+  explain(query: ApiExplainQuery): Promise<ApiExplanation> {
+    return this.get('/v1/policy/explain', query);
+  }
+
+  async logLevel(): Promise<ApiLogLevel['level']> {
+    return (await this.get<ApiLogLevel>('/v1/log-level')).level;
+  }
+
+  async setLogLevel(level: ApiLogLevel['level']): Promise<void> {
+    await this.transport.json({ method: 'PUT', path: '/v1/log-level', body: { level } });
+  }
+
+  /** Ends the program as SIGTERM does; it does so after it answered. */
+  async shutdown(): Promise<void> {
+    await this.transport.json({ method: 'POST', path: '/v1/shutdown' });
+  }
+
+  /** What happens, until the server ends or `signal` aborts. A client that reads too slowly gets `dropped` as its last event. */
+  async *events(options: EventsOptions = {}): AsyncGenerator<ApiEvent> {
+    const { types, last, follow, signal } = options;
+    const query = { types: types?.join(','), last, follow };
+    yield* readEvents(await this.transport.open({ path: '/v1/events', query, signal, stream: true }));
+  }
+
+  /** Frames as pcapng from now on: of one guest, or of all. Destroy the stream to end it. */
+  capture(
+    options: { readonly guest?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Readable> {
+    const { guest, signal } = options;
+    return this.transport.open({ path: '/v1/capture', query: { guest }, signal, stream: true });
+  }
+
   /** Closes idle connections. */
   close(): void {
     this.transport.close();
@@ -67,7 +169,7 @@ export class ApiClient {
     return (await this.transport.json(ask)) as T;
   }
 
-  private async *pages<T>(path: string, filter: object): AsyncGenerator<T> {
+  private async *pages<T>(path: string, filter: object = {}): AsyncGenerator<T> {
     let after: number | undefined;
     do {
       const page = await this.get<{ items: T[]; next?: number }>(path, { ...filter, after });

@@ -6,7 +6,22 @@
  * const client = connectApi({ address: 'unix:/run/netproxy.sock' });
  * for await (const flow of client.flows({ guest: 'build' })) console.log(flow.peer, flow.state);
  */
-export { ApiClient, connectApi, type ClientOptions, type FlowFilter } from './client.js';
+export { ApiClient, connectApi, type ClientOptions, type EventsOptions, type FlowFilter } from './client.js';
 export { defaultApiAddress } from './address.js';
-export type { ApiFlow, ApiHealth, ApiTcpInfo, ApiVersion } from '../api/index.js';
+export type {
+  ApiEvent,
+  ApiExplainQuery,
+  ApiExplanation,
+  ApiFlow,
+  ApiGuest,
+  ApiHealth,
+  ApiLease,
+  ApiLogLevel,
+  ApiNetwork,
+  ApiPolicy,
+  ApiPort,
+  ApiStats,
+  ApiTcpInfo,
+  ApiVersion,
+} from '../api/index.js';
 export { NetproxyError } from '../core/index.js';

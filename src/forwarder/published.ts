@@ -67,6 +67,7 @@ interface UdpClient {
 
 /** One published port, listening. */
 export class PublishedPort implements FlowOwner {
+  readonly id: number;
   readonly spec: PublishSpec;
   readonly counters = publishedCounters();
   private readonly forwarder: Publisher;
@@ -80,8 +81,9 @@ export class PublishedPort implements FlowOwner {
   private findingDatagrams = 0;
   private closed = false;
 
-  constructor(forwarder: Publisher, spec: PublishSpec) {
+  constructor(forwarder: Publisher, id: number, spec: PublishSpec) {
     this.forwarder = forwarder;
+    this.id = id;
     this.spec = spec;
   }
 
@@ -96,6 +98,11 @@ export class PublishedPort implements FlowOwner {
 
   flows(): Iterable<TcpFlow> {
     return this.live;
+  }
+
+  /** Connections, or UDP clients, of now. */
+  get clientCount(): number {
+    return this.live.size + this.clients.size;
   }
 
   /** Starts listening; rejects with ERR_NETPROXY_PUBLISH. */
@@ -292,7 +299,8 @@ export class Publisher {
   readonly logger: Logger;
   readonly findGuest: FindGuest;
   private readonly random: Random;
-  private readonly published = new Set<PublishedPort>();
+  private readonly published = new Map<number, PublishedPort>();
+  private nextId = 1;
   private readonly replies = new Map<number, ReplyHandler>();
 
   constructor(stack: Stack, io: HostIo, logger: Logger, random: Random, findGuest: FindGuest) {
@@ -304,18 +312,23 @@ export class Publisher {
   }
 
   ports(): Iterable<PublishedPort> {
-    return this.published;
+    return this.published.values();
+  }
+
+  /** The published port of an id. */
+  find(id: number): PublishedPort | undefined {
+    return this.published.get(id);
   }
 
   async publish(spec: PublishSpec): Promise<PublishedPort> {
-    const port = new PublishedPort(this, spec);
+    const port = new PublishedPort(this, this.nextId++, spec);
     await port.open();
-    this.published.add(port);
+    this.published.set(port.id, port);
     return port;
   }
 
   removed(port: PublishedPort): void {
-    this.published.delete(port);
+    this.published.delete(port.id);
   }
 
   /** Opens a connection to a guest for a Duplex; false when the guest is not there. */
@@ -367,6 +380,6 @@ export class Publisher {
   }
 
   stop(): void {
-    for (const port of [...this.published]) port.close();
+    for (const port of [...this.published.values()]) port.close();
   }
 }

@@ -36,13 +36,22 @@ export function withCapture(link: Link, sink: CaptureSink): Link {
   };
 }
 
+/** An output that shows every frame to the sink before the real one takes it. May take its place between two frames. */
+export function capturedOutput(output: FrameOutput, sink: CaptureSink): FrameOutput {
+  return new CapturingOutput(output, sink);
+}
+
+/** Shows the frames of a guest to a sink. */
+export function captureBatch({ meta, bytes, count }: FrameBatch, sink: CaptureSink): void {
+  for (let i = 0; i < count; i++) {
+    sink.frame('in', bytes, meta[i * META_STRIDE]!, meta[i * META_STRIDE + 1]!);
+  }
+}
+
 function capturing(handler: LinkHandler, sink: CaptureSink): LinkHandler {
   return {
     frames: (batch: FrameBatch) => {
-      const { meta, bytes } = batch;
-      for (let i = 0; i < batch.count; i++) {
-        sink.frame('in', bytes, meta[i * META_STRIDE]!, meta[i * META_STRIDE + 1]!);
-      }
+      captureBatch(batch, sink);
       handler.frames(batch);
     },
     writable: () => {

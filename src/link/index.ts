@@ -3,7 +3,7 @@
  * vsock), their listeners, and what can be put around any of them (capture, faults).
  */
 export * from './accept.js';
-export { withCapture, type CaptureSink } from './capture.js';
+export { captureBatch, capturedOutput, withCapture, type CaptureSink } from './capture.js';
 export * from './faults-spec.js';
 export * from './faults.js';
 export { BATCH_FRAMES, StreamDeframer, U16LE, U32BE, type Framing } from './framing.js';

@@ -1,6 +1,7 @@
 /** A guest: one attachment with its name, addresses, policy and counters. */
 import { type Ipv4, type Link, formatIpv4, macFrom } from '../core/index.js';
 import type { DhcpSettings } from '../dhcp/index.js';
+import type { CaptureSink } from '../link/index.js';
 import type { Policy } from '../policy/index.js';
 import type { PortOptions, StackPort } from '../stack/index.js';
 import type { AttachOptions, NetworkConfig } from './types.js';
@@ -35,6 +36,8 @@ export class Guest {
   readonly policy: Policy;
   /** What it is told by DHCP, before what all are. */
   told: DhcpSettings | undefined;
+  /** Gets every frame while somebody captures. */
+  sink: CaptureSink | undefined;
   private readonly owner: GuestOwner;
 
   constructor(owner: GuestOwner, name: string, key: string, link: Link, port: StackPort, policy: Policy) {

@@ -11,15 +11,14 @@ import {
   formatIpv4,
   macHigh,
   macLow,
-  parseIpv4,
 } from '../core/index.js';
 import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
-import type { ListenKind, TapOptions } from '../link/index.js';
-import type { Decision } from '../policy/index.js';
+import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js';
 import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
+import { type SinkOf, Taps } from './taps.js';
 import { telling } from './telling.js';
 import type {
   AttachOptions,
@@ -36,7 +35,7 @@ import type {
   Published,
   StreamHandler,
 } from './types.js';
-import { countFlows, eachFlow, killFlow, portInfos, statsOf } from './views.js';
+import { countFlows, eachFlow, eachPort, explain, killFlow, portInfo, statsOf } from './views.js';
 
 /** How long `stop` waits for flows to end by themselves, ms. */
 export const STOP_DEADLINE = 250;
@@ -47,6 +46,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   linkMiddleware: ((link: Link) => Link) | undefined;
   private readonly parts: Parts;
   private readonly links: Links;
+  private readonly taps = new Taps();
   private phase: 'new' | 'starting' | 'running' | 'stopped' = 'new';
   private starting: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
@@ -171,8 +171,10 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     }
     const guest = this.enter(link, options);
     const { name, port, link: outer } = guest;
+    this.taps.attached(guest);
     outer.start({
       frames: (batch) => {
+        if (guest.sink !== undefined) captureBatch(batch, guest.sink);
         this.stack.input(port, batch);
       },
       writable: () => {
@@ -250,6 +252,11 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.links.control = handler;
   }
 
+  /** Shows the frames of guests, also of those that come, to the sinks that `sinkOf` gives, until the returned function is called. */
+  capture(sinkOf: SinkOf): () => void {
+    return this.taps.add(sinkOf, this.guests());
+  }
+
   guests(): Guest[] {
     return this.parts.roster.all();
   }
@@ -269,6 +276,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.pings.forgetPort(guest.port.id);
     this.stack.removePort(guest.port);
     this.parts.roster.remove(guest);
+    this.taps.detached(guest);
     this.parts.logger.info(`guest ${guest.name} left${reason === undefined ? '' : `: ${reason.message}`}`, {
       guest: guest.name,
     });
@@ -283,14 +291,27 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     const parsed = typeof spec === 'string' ? parsePublish(spec) : spec;
     const port = await this.parts.publisher.publish(parsed);
     this.parts.logger.info(`published ${formatPublish({ ...parsed, hostPort: port.port })}`);
+    this.emit('published', portInfo(port));
     return {
+      id: port.id,
       spec: parsed,
       host: port.host,
       port: port.port,
       close: () => {
-        port.close();
+        this.unpublish(port.id);
       },
     };
+  }
+
+  /** Withdraws a published port and resets what runs over it; false when there is none of that `id`. */
+  unpublish(id: number): boolean {
+    const port = this.parts.publisher.find(id);
+    if (port === undefined) return false;
+    const info = portInfo(port);
+    port.close();
+    this.parts.logger.info(`withdrew ${info.spec}`);
+    this.emit('unpublished', info);
+    return true;
   }
 
   /** Connects to a port of a guest (the first one unless said) as a Duplex. Errors come by its `error` event. */
@@ -313,22 +334,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   /** A service inside the virtual network, on the gateway's or the host alias's address. */
   listen(ip: string, port: number, handler: StreamHandler): GuestService {
-    const address = parseIpv4(ip);
-    if (address === undefined || !this.stack.isOurs(address)) {
-      throw new NetproxyError(
-        'ERR_NETPROXY_CONFIG',
-        `cannot listen on ${ip}:${port} of the virtual network`,
-        {
-          remedy: `Allowed are the gateway ${this.addresses.gateway} and the host alias.`,
-        },
-      );
-    }
-    this.parts.services.addTcp(address, port, `${ip}:${port}`, handler);
-    return {
-      close: () => {
-        this.parts.services.removeTcp(address, port);
-      },
-    };
+    return this.parts.services.listen(this.stack, ip, port, handler);
   }
 
   leases(): LeaseView[] {
@@ -354,21 +360,17 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   ports(): PortInfo[] {
-    return portInfos(this.parts.publisher);
+    return [...this.eachPort()];
+  }
+
+  /** The same one by one, those behind an `id`. */
+  eachPort(after = 0): Iterable<PortInfo> {
+    return eachPort(this.parts.publisher, after);
   }
 
   /** What would become of a flow, decided by the function that decides it. Names are resolved as a guest would. */
-  async explain(query: ExplainQuery): Promise<Explanation> {
-    const ip = parseIpv4(query.host) ?? (await this.parts.dns.resolve(query.host));
-    const guest = query.guest ?? this.parts.roster.all()[0]?.name ?? 'guest1';
-    const policy = this.parts.roster.byName(guest)?.policy ?? this.policy;
-    const decision: Decision = policy.explain({
-      protocol: query.protocol ?? 'tcp',
-      ip,
-      port: query.port ?? 0,
-      guest,
-    });
-    return { ...decision, address: formatIpv4(ip) };
+  explain(query: ExplainQuery): Promise<Explanation> {
+    return explain(this.parts, query);
   }
 
   /** Counters of every part, plain numbers in nested objects. */

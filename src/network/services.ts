@@ -1,10 +1,11 @@
 /** Services of the gateway: who answers on which address and port of the virtual network. */
 import type { Duplex } from 'node:stream';
-import { type Ipv4, NetproxyError, formatIpv4 } from '../core/index.js';
+import { type Ipv4, NetproxyError, formatIpv4, parseIpv4 } from '../core/index.js';
 import { GuestStream } from '../forwarder/index.js';
 import type { Policy } from '../policy/index.js';
-import type { TcpSyn, UdpIn } from '../stack/index.js';
+import type { Stack, TcpSyn, UdpIn } from '../stack/index.js';
 import type { Guest } from './guest.js';
+import type { GuestService } from './types.js';
 
 export type TcpService = (stream: GuestStream, guest: Guest) => void;
 export type UdpService = (datagram: UdpIn, guest: Guest) => void;
@@ -33,6 +34,24 @@ export class Services {
   removeTcp(ip: Ipv4, port: number): void {
     this.tcpServices.delete(`${ip}/${port}`);
     this.policy.removeService('tcp', ip, port);
+  }
+
+  /** Adds what a program offers inside the network. Throws ERR_NETPROXY_CONFIG where the address is not ours. */
+  listen(stack: Stack, ip: string, port: number, service: TcpService): GuestService {
+    const address = parseIpv4(ip);
+    if (address === undefined || !stack.isOurs(address)) {
+      throw new NetproxyError(
+        'ERR_NETPROXY_CONFIG',
+        `cannot listen on ${ip}:${port} of the virtual network`,
+        { remedy: `Allowed are the gateway ${formatIpv4(stack.config.gatewayIp)} and the host alias.` },
+      );
+    }
+    this.addTcp(address, port, `${ip}:${port}`, service);
+    return {
+      close: () => {
+        this.removeTcp(address, port);
+      },
+    };
   }
 
   tcp(syn: TcpSyn, guest: Guest): void {

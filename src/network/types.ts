@@ -187,6 +187,8 @@ export interface FlowsOptions {
 }
 
 export interface PortInfo {
+  /** Unique in its network, never used again. */
+  readonly id: number;
   readonly protocol: 'tcp' | 'udp';
   readonly host: string;
   readonly port: number;
@@ -195,6 +197,8 @@ export interface PortInfo {
   readonly guestPort: number;
   /** As `--publish` takes it, with the chosen port. */
   readonly spec: string;
+  /** Connections, or UDP clients, of now. */
+  readonly clients: number;
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -217,6 +221,7 @@ export interface ExplainQuery {
 
 /** A published port: `close` withdraws it. */
 export interface Published {
+  readonly id: number;
   readonly host: string;
   /** The chosen one where 0 was asked for. */
   readonly port: number;
@@ -233,6 +238,8 @@ export interface NetworkEvents {
   attached: [guest: Guest];
   detached: [guest: Guest, reason: Error | undefined];
   lease: [event: DhcpEvent];
+  published: [port: PortInfo];
+  unpublished: [port: PortInfo];
   /** Something a person should know; also logged. */
   warning: [message: string];
   started: [];

@@ -1,10 +1,16 @@
 /** What is going on, for people and programs. */
-import { formatIpv4 } from '../core/index.js';
-import { type Publisher, TcpFlow, UdpMapping, formatPublish } from '../forwarder/index.js';
+import { formatIpv4, parseIpv4 } from '../core/index.js';
+import {
+  type PublishedPort,
+  type Publisher,
+  TcpFlow,
+  UdpMapping,
+  formatPublish,
+} from '../forwarder/index.js';
 import type { Stack } from '../stack/index.js';
 import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
-import type { FlowInfo, FlowsOptions, PortInfo } from './types.js';
+import type { ExplainQuery, Explanation, FlowInfo, FlowsOptions, PortInfo } from './types.js';
 
 /** A flow as it is, of which a `FlowInfo` can be made. */
 type Flow = TcpFlow | UdpMapping;
@@ -81,16 +87,36 @@ export function killFlow(parts: Parts, id: number): boolean {
   return true;
 }
 
-export function portInfos(publisher: Publisher): PortInfo[] {
-  return [...publisher.ports()].map((port) => ({
+export function portInfo(port: PublishedPort): PortInfo {
+  return {
+    id: port.id,
     protocol: port.spec.protocol,
     host: port.host,
     port: port.port,
     target: port.spec.guest ?? port.spec.guestIp ?? 'first guest',
     guestPort: port.spec.guestPort,
     spec: formatPublish({ ...port.spec, hostPort: port.port }),
+    clients: port.clientCount,
     counters: { ...port.counters },
-  }));
+  };
+}
+
+/** The published ports of this moment behind an id, one by one. */
+export function* eachPort(publisher: Publisher, after = 0): Generator<PortInfo> {
+  for (const port of [...publisher.ports()]) if (port.id > after) yield portInfo(port);
+}
+
+/** Decided as for a flow, without counting. */
+export async function explain({ dns, roster, policy }: Parts, query: ExplainQuery): Promise<Explanation> {
+  const ip = parseIpv4(query.host) ?? (await dns.resolve(query.host));
+  const guest = query.guest ?? roster.all()[0]?.name ?? 'guest1';
+  const decision = (roster.byName(guest)?.policy ?? policy).explain({
+    protocol: query.protocol ?? 'tcp',
+    ip,
+    port: query.port ?? 0,
+    guest,
+  });
+  return { ...decision, address: formatIpv4(ip) };
 }
 
 function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number {

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../core/index.js';
 import type { Clock } from '../core/index.js';
-import { CAPTURE_BUFFER, captureFormat, openCapture } from './capture-file.js';
+import { captureFormat, openCapture } from './capture-file.js';
+import { CAPTURE_BUFFER } from './capture-writer.js';
 import { pcapHeader, writePcapRecord } from './pcap.js';
 import { packetLength, writePacket } from './pcapng.js';
 

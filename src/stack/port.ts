@@ -53,7 +53,8 @@ export interface PortSettings {
 
 export class StackPort {
   readonly id: number;
-  readonly output: FrameOutput;
+  /** A capture may take its place, and go again, between two frames. */
+  output: FrameOutput;
   /** Largest IP packet towards this guest, bytes. */
   readonly mtu: number;
   readonly neighbours: NeighbourTable;

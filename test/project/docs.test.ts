@@ -86,7 +86,26 @@ describe('links', () => {
 });
 
 describe('flags', () => {
-  const COMMANDS = ['serve', 'run', 'demo', 'doctor', 'explain', 'flows', 'config schema', 'config check'];
+  const COMMANDS = [
+    'serve',
+    'run',
+    'demo',
+    'doctor',
+    'explain',
+    'flows',
+    'guests',
+    'leases',
+    'ports',
+    'publish',
+    'unpublish',
+    'events',
+    'capture',
+    'stats',
+    'policy list',
+    'config openapi',
+    'config schema',
+    'config check',
+  ];
 
   /** Lines of shell with continued ones joined, without what stands behind a lone `--`. */
   function ourCommands(page: Page): string[] {

@@ -18,6 +18,10 @@ export const statusRoutes = [
       native: network.hub !== undefined,
       features: [
         'flows',
+        'ports',
+        'events',
+        'capture',
+        'policy',
         ...(host.logLevel === undefined ? [] : ['log-level']),
         ...(host.shutdown === undefined ? [] : ['shutdown']),
       ],

@@ -1,0 +1,287 @@
+/**
+ * Every endpoint against its own schema: what it takes, what it gives, and that docs/openapi.json says so. A route without a
+ * request in REQUESTS fails the test.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import type { LogThreshold } from '../observe/index.js';
+import { type ApiLab, apiLab } from './api.testutil.js';
+import { apiDocument } from './index.js';
+import { ROUTES } from './routes.js';
+import { problemSchema } from './schemas.js';
+
+const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/openapi.json');
+const SERVER = '198.51.100.1';
+
+interface Asked {
+  /** `METHOD PATH` with real values. */
+  readonly line: string;
+  readonly body?: object;
+  readonly status: number;
+  /** What the answer must hold at least; of a page: its first item. */
+  readonly holds?: object;
+}
+
+/** By `METHOD PATH` of the route. Those of streams are in streams.test.ts. */
+const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
+  'GET /v1/version': [{ line: 'GET /v1/version', status: 200, holds: { name: 'netproxy', rights: 'full' } }],
+  'GET /v1/health': [
+    { line: 'GET /v1/health', status: 200, holds: { status: 'ok', guests: 1, leases: 1, flows: 2 } },
+  ],
+  'GET /v1/openapi.json': [{ line: 'GET /v1/openapi.json', status: 200, holds: { openapi: '3.1.0' } }],
+  'GET /v1/networks': [
+    {
+      line: 'GET /v1/networks',
+      status: 200,
+      holds: { name: 'netproxy', subnet: '192.168.127.0/24', mtu: 1500 },
+    },
+    { line: 'GET /v1/networks?after=1', status: 200 },
+  ],
+  'GET /v1/guests': [
+    {
+      line: 'GET /v1/guests',
+      status: 200,
+      holds: { id: 1, name: 'guest1', ip: '192.168.127.2', link: { kind: 'memory' } },
+    },
+    { line: 'GET /v1/guests?after=1', status: 200 },
+  ],
+  'GET /v1/guests/{name}': [
+    { line: 'GET /v1/guests/guest1', status: 200, holds: { name: 'guest1' } },
+    { line: 'GET /v1/guests/nobody', status: 404 },
+    { line: 'GET /v1/guests/a%20b', status: 400 },
+    { line: `GET /v1/guests/${'x'.repeat(65)}`, status: 400 },
+  ],
+  'DELETE /v1/guests/{name}': [
+    { line: 'DELETE /v1/guests/nobody', status: 404 },
+    { line: 'DELETE /v1/guests/spare', status: 204 },
+    { line: 'DELETE /v1/guests/spare', status: 404 },
+  ],
+  'GET /v1/leases': [
+    {
+      line: 'GET /v1/leases',
+      status: 200,
+      holds: { ip: '192.168.127.2', hostname: 'guest1', guest: 'guest1' },
+    },
+    { line: 'GET /v1/leases?after=3232268035', status: 200 },
+  ],
+  'GET /v1/flows': [
+    {
+      line: 'GET /v1/flows',
+      status: 200,
+      holds: { protocol: 'tcp', peer: `${SERVER}:80`, state: 'ESTABLISHED' },
+    },
+    {
+      line: 'GET /v1/flows?tcp=true&limit=1',
+      status: 200,
+      holds: { tcp: { state: 'ESTABLISHED', congestion: 'cubic' } },
+    },
+    {
+      line: 'GET /v1/flows?protocol=udp&tcp=true',
+      status: 200,
+      holds: { protocol: 'udp', direction: 'out' },
+    },
+  ],
+  'GET /v1/flows/{id}': [
+    { line: 'GET /v1/flows/1', status: 200, holds: { id: 1, tcp: { state: 'ESTABLISHED' } } },
+    { line: 'GET /v1/flows/99', status: 404 },
+  ],
+  'DELETE /v1/flows/{id}': [
+    { line: 'DELETE /v1/flows/2', status: 204 },
+    { line: 'DELETE /v1/flows/2', status: 404 },
+  ],
+  'POST /v1/ports': [
+    {
+      line: 'POST /v1/ports',
+      body: { spec: '127.0.0.1:8080:80' },
+      status: 201,
+      holds: { id: 1, host: '127.0.0.1', port: 8080, guestPort: 80, target: 'first guest', clients: 0 },
+    },
+    {
+      line: 'POST /v1/ports',
+      body: { spec: 'guest1@0:53/udp' },
+      status: 201,
+      holds: { id: 2, protocol: 'udp', target: 'guest1' },
+    },
+    {
+      line: 'POST /v1/ports',
+      body: { spec: '127.0.0.1:8080:80' },
+      status: 409,
+      holds: { code: 'ERR_NETPROXY_PUBLISH', errno: 'EADDRINUSE' },
+    },
+    { line: 'POST /v1/ports', body: { spec: '80' }, status: 400, holds: { code: 'ERR_NETPROXY_CONFIG' } },
+    { line: 'POST /v1/ports', body: { spec: 80 }, status: 400 },
+    { line: 'POST /v1/ports', body: { spec: '1:1', x: 1 }, status: 400 },
+    { line: 'POST /v1/ports', body: [], status: 400 },
+    { line: 'POST /v1/ports', body: {}, status: 400 },
+    { line: 'POST /v1/ports', status: 415 },
+  ],
+  'GET /v1/ports': [
+    { line: 'GET /v1/ports', status: 200, holds: { id: 1, spec: '127.0.0.1:8080:80/tcp' } },
+    { line: 'GET /v1/ports?protocol=udp', status: 200, holds: { id: 2 } },
+    { line: 'GET /v1/ports?port=8080', status: 200, holds: { id: 1 } },
+    { line: 'GET /v1/ports?after=2', status: 200 },
+  ],
+  'GET /v1/ports/{id}': [
+    { line: 'GET /v1/ports/1', status: 200, holds: { id: 1, counters: { connections: 0 } } },
+    { line: 'GET /v1/ports/99', status: 404 },
+  ],
+  'DELETE /v1/ports/{id}': [
+    { line: 'DELETE /v1/ports/1', status: 204 },
+    { line: 'DELETE /v1/ports/1', status: 404 },
+  ],
+  'GET /v1/stats': [{ line: 'GET /v1/stats', status: 200, holds: { outbound: { opened: 1 }, guests: {} } }],
+  'GET /v1/policy': [
+    {
+      line: 'GET /v1/policy',
+      status: 200,
+      holds: { default: 'allow', rules: [], decisions: { default: 2 } },
+    },
+  ],
+  'GET /v1/policy/explain': [
+    {
+      line: 'GET /v1/policy/explain?host=127.0.0.1',
+      status: 200,
+      holds: { verdict: 'deny', how: 'silent', rule: 'loopback' },
+    },
+    {
+      line: 'GET /v1/policy/explain?host=192.168.127.254&port=80',
+      status: 200,
+      holds: { verdict: 'dial', via: 'alias' },
+    },
+    {
+      line: 'GET /v1/policy/explain?host=192.168.127.1&port=53&protocol=udp&guest=x',
+      status: 200,
+      holds: { service: 'dns' },
+    },
+    { line: 'GET /v1/policy/explain', status: 400 },
+    { line: 'GET /v1/policy/explain?host=1.1.1.1&port=0', status: 400 },
+  ],
+  'GET /v1/log-level': [{ line: 'GET /v1/log-level', status: 200, holds: { level: 'info' } }],
+  'PUT /v1/log-level': [
+    { line: 'PUT /v1/log-level', body: { level: 'debug' }, status: 200, holds: { level: 'debug' } },
+    { line: 'PUT /v1/log-level', body: { level: 'loud' }, status: 400 },
+  ],
+  'POST /v1/shutdown': [{ line: 'POST /v1/shutdown', status: 202 }],
+};
+
+const name = ({ method, path: where }: { method: string; path: string }): string => `${method} ${where}`;
+const ended = resolvers();
+const logLevel: { level: LogThreshold } = { level: 'info' };
+let api: ApiLab;
+
+function resolvers() {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+beforeAll(async () => {
+  api = await apiLab({ logLevel, shutdown: () => ended.resolve() });
+  const { lab } = api;
+  lab.host.accept(SERVER, () => undefined);
+  const socket = await lab.run(lab.guest.connect(SERVER, 80));
+  socket.on('error', () => undefined);
+  const udp = lab.guest.udp(5000);
+  udp.send(Buffer.from('ping'), SERVER, 7);
+  await lab.clock.advance(1000);
+});
+afterAll(() => api[Symbol.asyncDispose]());
+
+describe('every endpoint', () => {
+  const cases = ROUTES.filter(({ answer }) => answer.kind !== 'stream');
+
+  it('is asked here or in streams.test.ts', () => {
+    expect(Object.keys(REQUESTS).toSorted()).toEqual(cases.map(name).toSorted());
+  });
+
+  it.each(
+    Object.values(REQUESTS).flatMap((asked) =>
+      asked.map((one) => ({ ...one, what: JSON.stringify(one.body) ?? '' })),
+    ),
+  )('$line $what is $status', async ({ line, body, status, holds }) => {
+    if (line === 'DELETE /v1/guests/spare' && status === 204) await api.lab.attach({ name: 'spare' });
+    const reply = await api.ask(line, body);
+    expect(reply.status).toBe(status);
+    if (status >= 400) {
+      expect(problemSchema.parse(reply.body)).toMatchObject({ status, ...holds });
+      return;
+    }
+    const [method = '', where = ''] = line.split(' ');
+    const route = cases.find(
+      (one) =>
+        one.method === method &&
+        new RegExp(`^${one.path.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(where.split('?')[0] ?? ''),
+    )!;
+    if (route.answer.kind === 'none') {
+      expect(reply.text).toBe('');
+    } else if (route.answer.kind === 'json') {
+      expect(reply.headers['content-type']).toBe('application/json');
+      expect(route.answer.schema.parse(reply.body)).toMatchObject(holds ?? {});
+    } else if (route.answer.kind === 'page') {
+      const page = z
+        .strictObject({ items: z.array(route.answer.item), next: z.int().optional() })
+        .parse(reply.body);
+      if (holds === undefined) expect(page.items).toEqual([]);
+      else expect(page.items[0]).toMatchObject(holds);
+    }
+  });
+
+  it('that shuts down does so after it answered', async () => {
+    await ended.promise;
+    expect(logLevel.level).toBe('debug');
+  });
+
+  it('whose part is missing says so', async () => {
+    await using bare = await apiLab();
+    for (const line of ['GET /v1/log-level', 'POST /v1/shutdown'])
+      expect(await bare.ask(line)).toMatchObject({ status: 501, body: { code: 'ERR_NETPROXY_UNSUPPORTED' } });
+    expect((await bare.ask('GET /v1/version')).body).not.toMatchObject({
+      features: expect.arrayContaining(['shutdown']) as string[],
+    });
+  });
+});
+
+describe('the OpenAPI document', () => {
+  const document = apiDocument() as {
+    paths: Record<
+      string,
+      Record<string, { operationId: string; parameters?: { name: string; in: string }[] }>
+    >;
+  };
+  const text = JSON.stringify(document);
+
+  it('is docs/openapi.json (npx netproxy config openapi > docs/openapi.json)', () => {
+    expect(JSON.parse(readFileSync(DOCUMENT, 'utf8'))).toEqual(JSON.parse(text));
+  });
+
+  it('is what the API serves', async () => {
+    expect((await api.ask('GET /v1/openapi.json')).body).toEqual(JSON.parse(text));
+  });
+
+  it('has every endpoint, each under a name of its own', () => {
+    const operations = Object.entries(document.paths).flatMap(([where, methods]) =>
+      Object.entries(methods).map(([method, { operationId }]) => ({
+        id: operationId,
+        name: `${method.toUpperCase()} ${where}`,
+      })),
+    );
+    expect(operations.map((one) => one.name).toSorted()).toEqual(ROUTES.map(name).toSorted());
+    expect(new Set(operations.map(({ id }) => id)).size).toBe(ROUTES.length);
+  });
+
+  it('has every parameter of a path, and every schema that it names', () => {
+    for (const [where, methods] of Object.entries(document.paths)) {
+      const wanted = [...where.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
+      for (const { parameters = [] } of Object.values(methods))
+        expect(parameters.filter((one) => one.in === 'path').map((one) => one.name)).toEqual(wanted);
+    }
+    const resolve = (ref: string): unknown =>
+      ref
+        .split('/')
+        .slice(1)
+        .reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], document);
+    for (const [, ref = ''] of text.matchAll(/"\$ref":"(#[^"]+)"/g)) expect(resolve(ref), ref).toBeDefined();
+  });
+});
