@@ -22,10 +22,36 @@ export function below(random: Random, n: number): number {
 /** Cancels what it was returned for; calling it twice, or after the fact, is harmless. */
 export type Cancel = () => void;
 
+/** A timer that is set again and again. */
+export interface Wakeup {
+  /** Rings once in `delay` ms (0: as soon as possible), instead of when it was set to before. */
+  set(delay: Millis): void;
+  /** For good. */
+  stop(): void;
+}
+
 /** The event loop as a network sees it: a clock, one-shot timers, and "after what is ready now". */
 export interface Scheduler extends Clock {
   /** Calls back once after `delay` ms (0: as soon as possible, never from inside this call). */
   after(delay: Millis, callback: () => void): Cancel;
   /** Calls back once when everything that is ready now has been looked at. */
   defer(callback: () => void): void;
+  /** A timer for what is set thousands of times a second, where there is a cheaper one than `after`. */
+  wakeup?(ring: () => void): Wakeup | undefined;
+}
+
+/** The scheduler's own wake-up, or one made of `after`. */
+export function wakeupOf(scheduler: Scheduler, ring: () => void): Wakeup {
+  const own = scheduler.wakeup?.(ring);
+  if (own !== undefined) return own;
+  let cancel: Cancel | undefined;
+  return {
+    set: (delay) => {
+      cancel?.();
+      cancel = scheduler.after(delay, ring);
+    },
+    stop: () => {
+      cancel?.();
+    },
+  };
 }

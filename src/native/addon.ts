@@ -150,6 +150,12 @@ export interface Poller {
   /** Open handles. */
   handleCount(): number;
 
+  // ---- timers
+  /** A timer that reports READ when it rings; it does not repeat. */
+  timerOpen(): number;
+  /** Lets a timer ring in `delay` ms (0: at once; negative: not at all), instead of what was set before. */
+  timerSet(handle: number, delay: number): number;
+
   // ---- buffers
   /**
    * Registers memory for native calls; returns its id (>= 1). The memory stays alive until `unregister`; it must not be

@@ -22,6 +22,8 @@ const CALLS = {
   readv: 6,
   peek: 4,
   shutdownWrite: 1,
+  timerOpen: 0,
+  timerSet: 2,
   reset: 1,
   unacknowledged: 1,
   setOption: 3,

@@ -5,7 +5,7 @@
  * A wake-up is a turn: everybody whose handle is ready is told, as far as TURN goes, then what was deferred meanwhile runs;
  * and again while there is more and time. Whoever had to wait comes first the next time.
  */
-import type { Memory, Region } from '../core/index.js';
+import type { Memory, Region, Wakeup } from '../core/index.js';
 import type { NativeAddon, Poller } from './addon.js';
 import { READ } from './constants.js';
 
@@ -15,6 +15,9 @@ const READY_MAX = 1024;
 const TURN = 2;
 /** Free memory kept for reuse, in all, bytes. */
 const KEPT_BYTES = 8 * 1024 * 1024;
+
+/** The longest delay of a timer, ms: 24 days. */
+const LONGEST_DELAY = 0x7fffffff;
 
 /** Who is told that a handle is ready. */
 export interface Watcher {
@@ -26,6 +29,8 @@ export class Hub {
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
   private readonly watchers = new Map<number, Watcher>();
+  /** How many of them keep the process alive. */
+  private watched = 0;
   private graves: Region[] = [];
   /** Memory that nobody uses, by size. */
   private readonly kept = new Map<number, Region[]>();
@@ -60,13 +65,30 @@ export class Hub {
 
   /** As `watch`, without a function for each handle. */
   watchBy(handle: number, watcher: Watcher): void {
-    if (this.watchers.size === 0) this.poller.ref();
+    if (!this.watchers.has(handle) && this.watched++ === 0) this.poller.ref();
     this.watchers.set(handle, watcher);
   }
 
   unwatch(handle: number): void {
     if (!this.watchers.delete(handle)) return;
-    if (this.watchers.size === 0 && !this.closed) this.poller.unref();
+    if (--this.watched === 0 && !this.closed) this.poller.unref();
+  }
+
+  /** A timer that costs one system call to set and nothing of the heap; undefined without descriptors. */
+  wakeup(ring: () => void): Wakeup | undefined {
+    const { poller, watchers } = this;
+    const handle = poller.timerOpen();
+    if (handle < 0) return undefined;
+    // Timers do not keep the process alive.
+    watchers.set(handle, { ready: ring });
+    return {
+      set: (delay) => {
+        poller.timerSet(handle, Math.min(delay, LONGEST_DELAY));
+      },
+      stop: () => {
+        if (watchers.delete(handle)) poller.closeHandle(handle);
+      },
+    };
   }
 
   /** Calls back once when everything that is ready now has been looked at. */
@@ -79,6 +101,7 @@ export class Hub {
     if (this.closed) return;
     this.closed = true;
     this.watchers.clear();
+    this.watched = 0;
     this.poller.close();
   }
 

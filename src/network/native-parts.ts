@@ -38,6 +38,7 @@ export function nativeParts(wanted: boolean): NativeParts {
       defer: (callback) => {
         hub.defer(callback);
       },
+      wakeup: (ring) => hub.wakeup(ring),
     },
     lookups,
     reason: undefined,

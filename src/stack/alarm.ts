@@ -1,35 +1,29 @@
 /** The one timer that a stack has of its scheduler: set to the earliest deadline, moved only when that comes nearer. */
-import type { Cancel, Millis, Scheduler, Timers } from '../core/index.js';
+import { type Millis, type Scheduler, type Timers, type Wakeup, wakeupOf } from '../core/index.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class Alarm {
-  private readonly scheduler: Scheduler;
   private readonly timers: Timers;
-  private readonly ring: () => void;
-  private cancel: Cancel | undefined;
+  private readonly wakeup: Wakeup;
 
   constructor(scheduler: Scheduler, timers: Timers, ring: () => void) {
-    this.scheduler = scheduler;
     this.timers = timers;
-    this.ring = () => {
-      this.timers.promised = NEVER;
-      this.cancel = undefined;
+    this.wakeup = wakeupOf(scheduler, () => {
+      timers.promised = NEVER;
       ring();
-    };
+    });
   }
 
   /** Makes sure that it rings when the earliest timer is due. */
   set(now: Millis): void {
     if (!this.timers.sooner()) return;
     const next = this.timers.next();
-    this.cancel?.();
     this.timers.promised = next;
-    this.cancel = this.scheduler.after(Math.max(0, next - now), this.ring);
+    this.wakeup.set(next > now ? Math.ceil(next - now) : 0);
   }
 
   stop(): void {
-    this.cancel?.();
-    this.cancel = undefined;
+    this.wakeup.stop();
   }
 }

@@ -25,6 +25,7 @@ mod slab;
 mod state;
 mod streams;
 mod sys;
+mod timers;
 mod uv;
 
 use napi_derive::napi;

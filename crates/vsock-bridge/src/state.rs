@@ -22,6 +22,7 @@ pub enum Object {
     Datagram(bool),
     Child(Box<Child>),
     Lookups(Box<Lookups>),
+    Timer,
 }
 
 /// What a stream's calls remember.
@@ -296,6 +297,10 @@ impl State {
             entry.mask = 0;
             let ended = events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0;
             return WRITE | if ended { ERR } else { 0 };
+        }
+        // Set anew since it rang: then there is nothing to tell.
+        if matches!(entry.object, Object::Timer) && !crate::timers::take(entry.fd.as_raw_fd()) {
+            return 0;
         }
         let mut bits = 0;
         if has(libc::EPOLLIN) {

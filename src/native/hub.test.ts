@@ -1,0 +1,68 @@
+/** The wake-ups of a hub: timers in its epoll set. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { missingAddon } from './addon.testutil.js';
+import { Hub } from './hub.js';
+import { loadNative } from './loader.js';
+
+describe.skipIf(missingAddon())('a wake-up of a hub', () => {
+  let hub: Hub;
+
+  beforeEach(() => {
+    hub = new Hub(loadNative().addon!);
+  });
+
+  afterEach(() => {
+    hub.close();
+  });
+
+  it('rings once, at its time, and not again before it is set again', async () => {
+    let rings = 0;
+    let rung: () => void = () => undefined;
+    const wakeup = hub.wakeup(() => {
+      rings++;
+      rung();
+    })!;
+    const ring = (): Promise<void> => new Promise((resolve) => (rung = resolve));
+    const begun = performance.now();
+    wakeup.set(20);
+    await ring();
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(19);
+    await sleep(30);
+    expect(rings).toBe(1);
+    wakeup.set(0);
+    await ring();
+    expect(rings).toBe(2);
+  });
+
+  it('takes a new time in place of the old one', async () => {
+    const rings: string[] = [];
+    let rung: () => void = () => undefined;
+    const far = hub.wakeup(() => rings.push('far'))!;
+    const near = hub.wakeup(() => {
+      rings.push('near');
+      rung();
+    })!;
+    far.set(1);
+    far.set(1_000_000_000_000);
+    near.set(60_000);
+    near.set(20);
+    await new Promise<void>((resolve) => (rung = resolve));
+    expect(rings).toEqual(['near']);
+  });
+
+  it('is silent when it was stopped, and stopping gives its descriptor back', async () => {
+    let rings = 0;
+    const before = hub.poller.handleCount();
+    const wakeup = hub.wakeup(() => rings++)!;
+    wakeup.set(1);
+    wakeup.stop();
+    wakeup.stop();
+    await sleep(20);
+    expect(rings).toBe(0);
+    expect(hub.poller.handleCount()).toBe(before);
+    wakeup.set(0);
+    await sleep(10);
+    expect(rings).toBe(0);
+  });
+});
