@@ -38,6 +38,8 @@ export class Hub {
   private deferred: ((() => void) | undefined)[] = [];
   private spare: ((() => void) | undefined)[] = [];
   private deferredCount = 0;
+  /** Begins another turn for what was deferred when one ended. */
+  private readonly rest: Wakeup | undefined;
   private readonly runRest = (): void => {
     this.runDeferred();
   };
@@ -51,6 +53,8 @@ export class Hub {
       this.dispatch(count);
     }, this.ready);
     this.poller.unref();
+    // A turn looks at what was deferred in any case.
+    this.rest = this.wakeup(() => undefined);
     this.memory = {
       allocate: (size) => this.allocate(size),
       free: (region: Region) => {
@@ -158,8 +162,14 @@ export class Hub {
       } while (ready > 0 || (this.deferredCount > 0 && this.poller.now() < until));
     } finally {
       this.dispatching = false;
-      if (this.deferredCount > 0) setImmediate(this.runRest);
+      if (this.deferredCount > 0) this.goOn();
     }
+  }
+
+  /** What is left waits for another turn, after timers and Node's own sockets. */
+  private goOn(): void {
+    if (this.rest === undefined) setImmediate(this.runRest);
+    else this.rest.set(0);
   }
 
   /** Runs what was deferred; what is deferred meanwhile waits for the next round. */

@@ -15,6 +15,9 @@ export const LOST = 2;
 /** Most runs: what goes beyond is not cut by SACK, and new bursts are told as one. */
 export const MAX_RUNS = 2048;
 
+/** Most runs kept for reuse. */
+const MAX_SPARES = 32;
+
 export class Run {
   start: Seq;
   end: Seq;
@@ -55,8 +58,9 @@ export class SentQueue {
   runs = 0;
   /** Departures so far. */
   order = 0;
-  /** A run that is not used: flows in step acknowledge one for each that they send. */
+  /** Runs that are not used, by `next`: acknowledgments come in bursts, and free as many as are sent then. */
   private spare: Run | undefined;
+  private spares = 0;
   /** The lost run with the lowest sequence number. */
   firstLost: Run | undefined;
 
@@ -77,12 +81,15 @@ export class SentQueue {
       if (run.state !== OUT) this.settle(run, run.length);
       if (run === this.firstLost) this.firstLost = nextLost(next);
       this.runs--;
-      this.spare = run;
+      this.keep(run);
       run = next;
     }
     this.head = run;
     if (run === undefined) {
       this.tail = undefined;
+      // An idle connection keeps one.
+      if (this.spare !== undefined) this.spare.next = undefined;
+      this.spares = Math.min(this.spares, 1);
       return;
     }
     run.previous = undefined;
@@ -187,10 +194,20 @@ export class SentQueue {
     return part;
   }
 
+  private keep(run: Run): void {
+    if (this.spares === MAX_SPARES) return;
+    run.previous = undefined;
+    run.next = this.spare;
+    this.spare = run;
+    this.spares++;
+  }
+
   private fresh(start: Seq, end: Seq, sentAt: Millis, order: number): Run {
     const { spare } = this;
     if (spare === undefined) return new Run(start, end, sentAt, order);
-    this.spare = undefined;
+    this.spare = spare.next;
+    this.spares--;
+    spare.next = undefined;
     spare.start = start;
     spare.end = end;
     spare.sentAt = sentAt;
