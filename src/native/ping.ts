@@ -26,8 +26,6 @@ export function nativePing(hub: Hub, scratch: UdpScratch, handler: HostPingHandl
       handler.error(errno, ipv4(errors[at + 10]!), sequence, mtu, icmp);
     },
     refused: (errno, table, at) => {
-      // The error queue tells the same with the MTU.
-      if (errno === 'EMSGSIZE') return;
       const ip = ipv4(table[at + 4]!);
       queueMicrotask(() => {
         handler.error(errno, ip, undefined, 0);

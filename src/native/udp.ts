@@ -26,8 +26,11 @@ const SOCKET_BUFFER = 1024 * 1024;
 /** Values of IP_MTU_DISCOVER: fragments and no DF, DF and EMSGSIZE. */
 const PMTU_DONT = 0;
 const PMTU_DO = 2;
-/** Origin of an error that came by ICMP (SO_EE_ORIGIN_ICMP). */
+/** Origins of an error: the host itself, or ICMP (SO_EE_ORIGIN_LOCAL, SO_EE_ORIGIN_ICMP). */
+const ORIGIN_LOCAL = 1;
 const ORIGIN_ICMP = 2;
+/** Words for datagrams that were too long and whose MTU is not known yet: two for each. */
+const MAX_TOO_LONG = 64;
 
 /** Buffers that all UDP sockets of a hub share. */
 export class UdpScratch {
@@ -66,6 +69,8 @@ export class NativeUdpSocket implements QueuedSocket {
   private readonly sink: Sink;
   private open = true;
   private dontFragment: boolean | undefined;
+  /** First words of destinations, and ports. */
+  private readonly tooLong: number[] = [];
 
   constructor(hub: Hub, scratch: UdpScratch, handle: number, sink: Sink) {
     this.hub = hub;
@@ -103,7 +108,11 @@ export class NativeUdpSocket implements QueuedSocket {
   }
 
   refused(result: number, table: Int32Array, at: number): void {
-    if (this.open) this.sink.refused(errnoName(result), table, at);
+    if (!this.open) return;
+    const errno = errnoName(result);
+    // The error queue tells the MTU, but of an unconnected socket not the port.
+    if (errno !== 'EMSGSIZE') this.sink.refused(errno, table, at);
+    else if (this.tooLong.length < MAX_TOO_LONG) this.tooLong.push(table[at + 4]!, table[at + 3]!);
   }
 
   close(): void {
@@ -137,9 +146,22 @@ export class NativeUdpSocket implements QueuedSocket {
     const n = hub.poller.udpErrors(this.handle, scratch.errorsId, ERRORS);
     for (let i = 0; i < n && this.isOpen(); i++) {
       const at = i * UDP_ERROR_STRIDE;
+      const errno = errnoName(scratch.errors[at]!);
+      if (errno === 'EMSGSIZE' && scratch.errors[at + 1] === ORIGIN_LOCAL) this.tellTooLong(at);
       // One datagram that is tried again fails again.
-      if (i > 0 && sameError(scratch.errors, at - UDP_ERROR_STRIDE, at)) continue;
-      sink.failed(errnoName(scratch.errors[at]!), at);
+      else if (i === 0 || !sameError(scratch.errors, at - UDP_ERROR_STRIDE, at)) sink.failed(errno, at);
+    }
+  }
+
+  /** The kernel's error about datagrams to one address, for each port that was meant. */
+  private tellTooLong(at: number): void {
+    const { errors } = this.scratch;
+    const { tooLong } = this;
+    for (let i = tooLong.length - 2; i >= 0 && this.open; i -= 2) {
+      if (tooLong[i] !== errors[at + 10]) continue;
+      const [, port] = tooLong.splice(i, 2);
+      errors[at + 5] = port!;
+      this.sink.failed('EMSGSIZE', at);
     }
   }
 }
@@ -165,8 +187,6 @@ export function nativeUdp(hub: Hub, scratch: UdpScratch, handler: HostUdpHandler
       handler.error(errno, ipv4(errors[at + 10]!), errors[at + 5]!, mtu, icmpOf(errors, at));
     },
     refused: (errno, table, at) => {
-      // The error queue tells the same with the MTU.
-      if (errno === 'EMSGSIZE') return;
       const port = table[at + 3]!;
       const ip = ipv4(table[at + 4]!);
       queueMicrotask(() => {

@@ -44,7 +44,7 @@ export interface LabOptions {
   readonly addresses?: number;
 }
 
-const NAME = /^np(\d+)-\d+[hg]$/;
+const NAME = /^np(\d+)-\d+[a-z]\d*$/;
 const ETC_NETNS = '/etc/netns';
 const live = new Set<Lab>();
 let counter = 0;
@@ -92,6 +92,7 @@ export class Lab {
   readonly dir: string;
   /** The host side's addresses, all on its loopback. */
   readonly addresses: readonly string[];
+  readonly #others: string[] = [];
 
   private constructor(addresses: number) {
     const base = `np${process.pid}-${counter++}`;
@@ -126,6 +127,19 @@ export class Lab {
       const pid = NAME.exec(name)?.[1];
       if (pid !== undefined && !existsSync(`/proc/${pid}`)) deleteNamespace(name);
     }
+  }
+
+  /**
+   * One more namespace, with loopback only, which goes with the lab. It forwards what comes, so that it can be a router.
+   * @param suffix a letter and a number, such as `r1`
+   */
+  async namespace(suffix: string): Promise<string> {
+    const name = `${this.host.slice(0, -1)}${suffix}`;
+    this.#others.push(name);
+    await exec(['ip', 'netns', 'add', name], { check: true });
+    const set = 'echo 1 > /proc/sys/net/ipv4/ip_forward; ip link set lo up';
+    await exec(['sh', '-c', set], { netns: name, check: true });
+    return name;
   }
 
   /** The n-th address of the host side, from 0. */
@@ -292,6 +306,7 @@ export class Lab {
     if (!live.delete(this)) return;
     deleteNamespace(this.guest);
     deleteNamespace(this.host);
+    this.#others.forEach(deleteNamespace);
     rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -64,6 +64,120 @@ const MODES = {
     return { ...(result ?? { error: 'ETIMEOUT' }), ms: Math.round(performance.now() - started) };
   },
 
+  /**
+   * What RFC 5780 asks a STUN server, of servers that answer with the address that they saw (`stunServer`): from one port of
+   * ours, the addresses and ports that two servers see, and who else may answer.
+   */
+  async natBehaviour({ servers, timeoutMs = 1_000 }) {
+    const socket = createSocket('udp4');
+    await new Promise((resolve) => socket.bind(0, resolve));
+    const ask = async ({ address, port }, from = 'same') => {
+      socket.send(from, port, address);
+      const answer = await Promise.race([once(socket, 'message'), sleep(timeoutMs)]);
+      return answer === undefined ? undefined : answer[0].toString();
+    };
+    const mapped = [];
+    for (const server of servers) mapped.push(await ask(server));
+    const otherPort = (await ask(servers[0], 'port')) !== undefined;
+    const otherAddress = (await ask(servers[0], 'address')) !== undefined;
+    socket.close();
+    return { mapped, mapping: new Set(mapped).size === 1, otherPort, otherAddress };
+  },
+
+  /** Answers `address:port` of whoever asks: as asked, from the same socket, another port, or another address. */
+  async stunServer({ address, port, other }) {
+    const open = async (host, at) => {
+      const socket = createSocket('udp4');
+      await new Promise((resolve) => socket.bind(at, host, resolve));
+      return socket;
+    };
+    const [same, elsewhere, third] = [
+      await open(address, port),
+      await open(address, 0),
+      await open(other, 0),
+    ];
+    same.on('message', (data, from) => {
+      const socket = { same, port: elsewhere, address: third }[data.toString()];
+      socket?.send(`${from.address}:${from.port}`, from.port, from.address);
+    });
+    print({ listening: same.address().port });
+    await new Promise(() => {});
+  },
+
+  /** Datagrams both ways at once, at a rate (a second) for a while, to an echo: how many came back whole. */
+  async duplex({ address, port, bytes, rate, ms }) {
+    const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
+    socket.connect(port, address);
+    await once(socket, 'connect');
+    const data = Buffer.concat([...pieces(bytes)]);
+    let received = 0;
+    let wrong = 0;
+    socket.on('message', (reply) => (reply.length === bytes && matches(reply, 0) ? received++ : wrong++));
+    socket.on('error', () => wrong++);
+    const started = performance.now();
+    let sent = 0;
+    while (performance.now() - started < ms) {
+      for (; sent < ((performance.now() - started) * rate) / 1000; sent++) socket.send(data);
+      await sleep(2);
+    }
+    await sleep(500);
+    socket.close();
+    return { sent, received, wrong };
+  },
+
+  /** Joins a group, tells what came within the time. Prints {"listening"} first. */
+  async joinGroup({ group, port, address, ms = 3_000 }) {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    await new Promise((resolve) => socket.bind(port, resolve));
+    socket.addMembership(group, address);
+    print({ listening: port });
+    const answer = await Promise.race([once(socket, 'message'), sleep(ms)]);
+    socket.close();
+    return answer === undefined
+      ? { error: 'ETIMEOUT' }
+      : { text: answer[0].toString(), from: answer[1].address };
+  },
+
+  /** Sends to a group by the interface with this address. */
+  async sendGroup({ group, port, address, text }) {
+    const socket = createSocket('udp4');
+    await new Promise((resolve) => socket.bind(0, resolve));
+    socket.setMulticastInterface(address);
+    for (let n = 0; n < 5; n++) {
+      socket.send(text, port, group);
+      await sleep(100);
+    }
+    socket.close();
+    return { sent: 5 };
+  },
+
+  /** One datagram from each of `count` new ports, some at a time; how many were answered. */
+  async manyPorts({ address, port, count, perSecond, waitMs = 500 }) {
+    let answered = 0;
+    let failed = 0;
+    const started = performance.now();
+    const one = () => {
+      const socket = createSocket('udp4');
+      const done = () => socket.close();
+      const timer = setTimeout(done, waitMs);
+      socket.on('message', () => {
+        answered++;
+        clearTimeout(timer);
+        done();
+      });
+      socket.on('error', () => failed++);
+      socket.send('x', port, address, (error) => error && failed++);
+    };
+    for (let n = 0; n < count;) {
+      const due = Math.min(count, Math.ceil(((performance.now() - started) * perSecond) / 1000));
+      for (; n < due; n++) one();
+      await sleep(5);
+    }
+    const ms = Math.round(performance.now() - started);
+    await sleep(waitMs * 2);
+    return { count, answered, failed, ms };
+  },
+
   /** Reads to the server's FIN, waits, then still sends `bytes` and ends: the other half of a half-close. */
   async late({ address, port, bytes, holdMs = 300, timeoutMs = 20_000 }) {
     const socket = connect({ host: address, port, allowHalfOpen: true });

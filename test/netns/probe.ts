@@ -17,6 +17,21 @@ export type ProbeRequest =
       readonly tries?: number;
       readonly timeoutMs?: number;
     })
+  /** Which kind of NAT we are behind, by servers of mode `stunServer`. */
+  | { readonly mode: 'natBehaviour'; readonly servers: readonly Endpoint[] }
+  | (Endpoint & { readonly mode: 'stunServer'; readonly other: string })
+  /** A stream of datagrams to an echo. */
+  | (Endpoint & {
+      readonly mode: 'duplex';
+      readonly bytes: number;
+      readonly rate: number;
+      readonly ms: number;
+    })
+  /** Multicast; `address` is that of the interface. */
+  | (Endpoint & { readonly mode: 'joinGroup'; readonly group: string; readonly ms?: number })
+  | (Endpoint & { readonly mode: 'sendGroup'; readonly group: string; readonly text: string })
+  /** One datagram from each of many ports. */
+  | (Endpoint & { readonly mode: 'manyPorts'; readonly count: number; readonly perSecond: number })
   /** Reads to the FIN, then still sends. */
   | (Endpoint & { readonly mode: 'late'; readonly bytes: number; readonly holdMs?: number })
   /** Dials that are given up before anybody answered. */
@@ -41,10 +56,15 @@ export async function probeResult(proc: Proc, timeoutMs = 60_000): Promise<Probe
 }
 
 /** Runs it to its end, by default in the lab's guest. */
-export async function probe(lab: Lab, request: ProbeRequest, netns = lab.guest): Promise<ProbeResult> {
+export async function probe(
+  lab: Lab,
+  request: ProbeRequest,
+  netns = lab.guest,
+  timeoutMs?: number,
+): Promise<ProbeResult> {
   const proc = startProbe(lab, request, netns);
   try {
-    return await probeResult(proc);
+    return await probeResult(proc, timeoutMs);
   } finally {
     await proc.kill('SIGKILL');
   }

@@ -1,0 +1,132 @@
+/** Ping, traceroute and path MTU of a kernel guest, through a world of two routers. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLI } from '../support/requirements.js';
+import { Lab } from './lab.js';
+import { LibraryNetwork } from './library.js';
+import { probe } from './probe.js';
+import { GATEWAY, HOST_ALIAS, scenarioReady } from './scenario.js';
+import type { Servers } from './servers.js';
+import { FAR, FAR_MTU, FAR_NOBODY, FAR_NO_ROUTE, ROUTERS, makeWorld } from './world.js';
+
+const ready = scenarioReady('icmp', 'ping', 'traceroute', 'tracepath', 'tcpdump');
+
+describe.runIf(ready)('a guest and the way to the world', () => {
+  let lab: Lab;
+  let server: string;
+  let servers: Servers;
+  let library: LibraryNetwork;
+
+  beforeAll(async () => {
+    lab = await Lab.create();
+    server = await makeWorld(lab);
+    servers = await lab.serve({ echo: { kind: 'udp-echo', address: FAR } }, server);
+    library = await LibraryNetwork.start(lab.host, {
+      taps: [{ name: 'tap0', netns: `/run/netns/${lab.guest}` }],
+    });
+    await lab.dhcp();
+  });
+
+  afterAll(async () => {
+    await library?.stop();
+    await lab?.destroy();
+  });
+
+  const inGuest = async (...argv: string[]): Promise<string> =>
+    (await lab.exec(lab.guest, argv, { timeoutMs: 40_000 })).stdout;
+
+  /** The addresses of the hops, in order. */
+  const hopsOf = (output: string): string[] =>
+    output.split('\n').flatMap((line) => /^ *\d+:? +(\d+\.\d+\.\d+\.\d+)/.exec(line)?.[1] ?? []);
+
+  it('pings it, with a TTL that says how far it is', async () => {
+    const output = await inGuest('ping', '-n', '-c', '3', '-i', '0.2', '-W', '3', FAR);
+    expect(output).toContain(' 0% packet loss');
+    // 64 when it left the server, less two routers and netproxy.
+    expect(output).toContain(`from ${FAR}: icmp_seq=1 ttl=61`);
+  });
+
+  it('pings with many ids at once, each gets its own answers', async () => {
+    const one = (address: string): string => `ping -n -q -c 4 -i 0.2 -W 3 ${address} & p="$p $!"`;
+    const all = Array.from({ length: 20 }, (_, n) => one(n % 2 === 0 ? FAR : ROUTERS[0])).join('\n');
+    const script = `${all}\nfor i in $p; do wait $i || exit 1; done; echo all well`;
+    expect(await inGuest('sh', '-c', script)).toContain('all well');
+  });
+
+  it('hears from the router where the TTL ended', async () => {
+    expect(await inGuest('ping', '-n', '-c', '1', '-W', '3', '-t', '1', FAR)).toMatch(
+      new RegExp(`From ${GATEWAY}.*Time to live exceeded`),
+    );
+    for (const [n, router] of ROUTERS.entries())
+      expect(await inGuest('ping', '-n', '-c', '1', '-W', '3', '-t', `${n + 2}`, FAR)).toMatch(
+        new RegExp(`From ${router}.*Time to live exceeded`),
+      );
+  });
+
+  it.each([
+    ['UDP', []],
+    ['ICMP', ['-I']],
+  ])('traceroute by %s shows netproxy, each router and the server', async (_, how) => {
+    const output = await inGuest('traceroute', '-n', '-q', '1', '-w', '3', '-m', '6', ...how, FAR);
+    expect(hopsOf(output)).toEqual([GATEWAY, ...ROUTERS, FAR]);
+  });
+
+  it('is told what routers say about addresses that are not there', async () => {
+    expect(await inGuest('ping', '-n', '-c', '1', '-W', '5', FAR_NO_ROUTE)).toMatch(
+      new RegExp(`From ${ROUTERS[0]}.*Net Unreachable`, 'i'),
+    );
+    expect(await inGuest('ping', '-n', '-c', '1', '-W', '8', FAR_NOBODY)).toMatch(
+      new RegExp(`From ${ROUTERS[1]}.*Host Unreachable`, 'i'),
+    );
+  });
+
+  it('finds the MTU of the path: ping with DF, tracepath, and a datagram that fits afterwards', async () => {
+    const big = ['-n', '-c', '1', '-W', '3', '-M', 'do', '-s', '1400', FAR];
+    expect(await inGuest('ping', ...big)).toMatch(new RegExp(`From ${ROUTERS[1]}.*mtu = ${FAR_MTU}`));
+    await inGuest('ip', 'route', 'flush', 'cache');
+    const path = await inGuest('tracepath', '-n', '-m', '6', FAR);
+    expect(path).toMatch(new RegExp(`Resume: pmtu ${FAR_MTU} hops 4`));
+    expect(new Set(hopsOf(path))).toEqual(new Set([GATEWAY, ...ROUTERS, FAR]));
+    await inGuest('ip', 'route', 'flush', 'cache');
+    // Linux sends the first one whole with DF, is told, and fragments the next.
+    const echo = { mode: 'udpConnected', ...servers.at('echo'), bytes: 1400, tries: 1 } as const;
+    expect(await probe(lab, echo)).toMatchObject({ error: 'EMSGSIZE' });
+    expect(await probe(lab, echo)).toMatchObject({ bytes: 1400, same: true });
+    expect(await inGuest('ip', 'route', 'get', FAR)).toContain(`mtu ${FAR_MTU}`);
+    const { stats } = await library.look();
+    expect(stats.udp.fragmentationNeeded).toBeGreaterThan(0);
+    expect(stats.ping.errors).toBeGreaterThan(0);
+  });
+
+  it('keeps DSCP and ECN of pings both ways, and of datagrams', async () => {
+    const out = await lab.capture(
+      server,
+      'w3b',
+      `dst ${FAR} and ((icmp and ip[1] = 0xb9) or (udp and ip[1] = 0x2a))`,
+    );
+    const back = await lab.capture(lab.guest, 'tap0', `src ${FAR} and ip[1] = 0xb9`);
+    expect(await inGuest('ping', '-n', '-c', '1', '-W', '3', '-Q', '0xb9', FAR)).toContain(' 0% packet loss');
+    await inGuest('traceroute', '-n', '-q', '1', '-f', '4', '-m', '4', '-t', '42', '-w', '2', FAR);
+    await out.packet('the ping', ({ proto }) => proto === 'icmp');
+    await back.packet('its answer', ({ proto }) => proto === 'icmp');
+    await out.packet('a datagram', ({ proto }) => proto === 'udp');
+    await out.stop();
+    await back.stop();
+  });
+});
+
+describe.runIf(ready)('a host that allows no ping sockets', () => {
+  it('answers for gateway and alias, and says how to get the rest', async () => {
+    await using lab = await Lab.create();
+    await lab.check(lab.host, ['sh', '-c', 'echo 1 0 > /proc/sys/net/ipv4/ping_group_range']);
+    const netproxy = await lab.startNetproxy(['serve', '--netns', lab.guest, '--tap', 'tap0']);
+    await lab.dhcp();
+    const ping = async (address: string): Promise<number> =>
+      (await lab.exec(lab.guest, ['ping', '-n', '-c', '1', '-W', '1', address])).code ?? -1;
+    expect(await ping(GATEWAY)).toBe(0);
+    expect(await ping(HOST_ALIAS)).toBe(0);
+    expect(await ping(lab.address())).toBe(1);
+    expect(netproxy.proc.stderr).toContain('guests can ping the gateway and the host alias only');
+    const doctor = await lab.exec(lab.host, [process.execPath, CLI, 'doctor'], { timeoutMs: 30_000 });
+    expect(doctor.stdout).toContain('sysctl -w net.ipv4.ping_group_range="0 2147483647"');
+  });
+});
