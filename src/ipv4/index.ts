@@ -1,3 +1,4 @@
 export * from './header.js';
 export * from './ids.js';
+export * from './options.js';
 export * from './reassembly.js';

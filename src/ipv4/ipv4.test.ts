@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { ipv4 } from '../core/index.js';
 import {
   type Ipv4Packet,
+  FragmentIds,
+  MAX_ALL,
   MAX_DATAGRAMS,
   REASSEMBLY_TIMEOUT,
   Reassembler,
   type Reassembled,
   emitIpv4Packet,
+  optionsFault,
   parseIpv4Packet,
   writeIpv4Header,
 } from './index.js';
@@ -139,6 +142,28 @@ describe('reassembly', () => {
     expect(r.counters.evicted).toBe(1);
   });
 
+  it('has a bound for all ports: the one that has most gives one up', () => {
+    const r = new Reassembler();
+    const open = (id: number, port: number) => add(r, { id, payload: piece(8), moreFragments: true }, port);
+    const ports = MAX_ALL / MAX_DATAGRAMS;
+    open(1, 100);
+    for (let port = 0; port < ports; port++)
+      for (let id = 0; id < (port === 1 ? MAX_DATAGRAMS : MAX_DATAGRAMS - 1); id++) open(id, port);
+    for (let n = 0; r.size < MAX_ALL; n++) open(n, 200 + (n % 7));
+    open(2, 100);
+    expect(r.size).toBe(MAX_ALL);
+    expect(r.counters.evicted).toBe(1);
+    // The full port lost its oldest: the second half of that one begins a new datagram.
+    expect(add(r, { id: 0, payload: piece(8), fragmentOffset: 8 }, 1)).toBeUndefined();
+    expect(add(r, { id: 1, payload: piece(8), fragmentOffset: 8 }, 100)?.payload).toHaveLength(16);
+  });
+
+  it('tells of the whole that one of its fragments met congestion', () => {
+    const r = new Reassembler();
+    add(r, { tos: 0x2a, payload: piece(8), moreFragments: true });
+    expect(add(r, { tos: 0x2b, payload: piece(8), fragmentOffset: 8 })?.header[1]).toBe(0x2b);
+  });
+
   it('times out, and gives the first fragment for the ICMP message', () => {
     const r = new Reassembler();
     add(r, { id: 1, payload: piece(16), moreFragments: true }, 1, 0);
@@ -170,5 +195,51 @@ describe('reassembly', () => {
         },
       ),
     );
+  });
+});
+
+describe('IPv4 options', () => {
+  const fault = (...options: number[]) => {
+    const padded = Uint8Array.from([
+      ...options,
+      ...new Array<number>((4 - (options.length % 4)) % 4).fill(0),
+    ]);
+    return optionsFault(emitIpv4Packet({ ...packet, options: padded }), 0, 20 + padded.length);
+  };
+
+  it('are skipped, but for source routes and what cannot be read', () => {
+    expect(fault(1, 1, 7, 7, 4, 0, 0, 0, 0)).toBeUndefined();
+    expect(fault(148, 4, 0, 0)).toBeUndefined();
+    expect(fault(0, 131, 3, 4)).toBeUndefined();
+    for (const route of [131, 137]) expect(fault(1, route, 7, 4, 10, 0, 0, 1)).toBe('sourceRoute');
+    for (const bad of [[7], [7, 0], [7, 1], [7, 5, 4, 0], [1, 1, 1, 148]]) {
+      if (bad.length === 1)
+        expect(optionsFault(Uint8Array.from([...new Array<number>(23).fill(1), 7]), 0, 24)).toBe('malformed');
+      else expect(fault(...bad)).toBe('malformed');
+    }
+  });
+
+  it('never lead out of the header', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        const header = new Uint8Array(20 + (bytes.length & ~3));
+        header.set(bytes.subarray(0, bytes.length & ~3), 20);
+        expect([undefined, 'malformed', 'sourceRoute']).toContain(optionsFault(header, 0, header.length));
+      }),
+    );
+  });
+});
+
+describe('FragmentIds', () => {
+  it('repeat a number of a source after all others, whatever other sources do', () => {
+    const ids = new FragmentIds();
+    const [one, two] = [ipv4(0x01020304), ipv4(0x01020305)];
+    const seen = new Set<number>();
+    for (let i = 0; i < 65_535; i++) {
+      seen.add(ids.next(one));
+      ids.next(two);
+    }
+    expect(seen.size).toBe(65_535);
+    expect([seen.has(0), ids.next(one)]).toEqual([false, 1]);
   });
 });

@@ -2,9 +2,10 @@
  * Reassembly of IPv4 fragments (RFC 791 section 3.2, RFC 815's idea of what is missing).
  *
  * Theory of operation. Fragments of a datagram (source, destination, protocol, id, port) are copied into one buffer. A
- * datagram lives REASSEMBLY_TIMEOUT from its first fragment; there are at most MAX_DATAGRAMS per port and
- * MAX_FRAGMENTS per datagram. Overlapping fragments drop the whole datagram (as RFC 5722 demands for IPv6): no
- * honest sender makes them. An exact duplicate is ignored. Over the limit the port's oldest datagram goes.
+ * datagram lives REASSEMBLY_TIMEOUT from its first fragment; there are at most MAX_DATAGRAMS per port, MAX_ALL of all
+ * ports, and MAX_FRAGMENTS per datagram. Overlapping fragments drop the whole datagram (as RFC 5722 demands for IPv6): no
+ * honest sender makes them. An exact duplicate is ignored. Over its limit a port's oldest datagram goes; over the limit of
+ * all, the oldest of the port that has most. Congestion that one fragment met is told of the whole (RFC 3168 section 5.3).
  */
 import { type Ipv4, type Millis, ipv4 } from '../core/index.js';
 import {
@@ -14,12 +15,18 @@ import {
   IP_MORE_FRAGMENTS,
   IP_PROTOCOL,
   IP_SOURCE,
+  IP_TOS,
   IP_TOTAL_LENGTH,
 } from './header.js';
+
+/** RFC 3168 section 5. */
+const ECN_CE = 3;
 
 /** RFC 1122 section 3.3.2 says 60 to 120 s, Linux 30 s. ms. */
 export const REASSEMBLY_TIMEOUT: Millis = 30_000;
 export const MAX_DATAGRAMS = 64;
+/** Of all ports; each has at most 64 KiB. */
+export const MAX_ALL = 512;
 export const MAX_FRAGMENTS = 1024;
 
 /** Where the first fragment stood, for "time exceeded" and the TTL. */
@@ -30,6 +37,8 @@ interface Datagram {
   /** The first fragment's header with 8 bytes of payload, for ICMP; undefined until it came. */
   head: Uint8Array | undefined;
   payload: Uint8Array;
+  /** A fragment was marked "congestion experienced". */
+  congested: boolean;
   /** End of the payload, -1 until the last fragment came. */
   total: number;
   received: number;
@@ -103,11 +112,13 @@ export class Reassembler {
     datagram.payload.set(bytes.subarray(at + headerLength, at + headerLength + length), start);
     datagram.received += length;
     if (!more) datagram.total = end;
+    if ((bytes[at + IP_TOS]! & ECN_CE) === ECN_CE) datagram.congested = true;
     if (start === 0) datagram.head = bytes.slice(at, at + headerLength + Math.min(8, length));
     if (datagram.received !== datagram.total || datagram.head === undefined) return undefined;
     this.remove(datagram);
     this.counters.reassembled++;
     const head = datagram.head;
+    if (datagram.congested) head[IP_TOS]! |= ECN_CE;
     const headView = new DataView(head.buffer, head.byteOffset);
     return {
       source: ipv4(headView.getUint32(IP_SOURCE)),
@@ -136,12 +147,14 @@ export class Reassembler {
 
   private open(key: string, port: number, now: Millis): Datagram {
     if ((this.perPort.get(port) ?? 0) >= MAX_DATAGRAMS) this.evictOldest(port);
+    if (this.datagrams.size >= MAX_ALL) this.evictOldest(this.fullest());
     const datagram: Datagram = {
       key,
       port,
       started: now,
       head: undefined,
       payload: new Uint8Array(0),
+      congested: false,
       total: -1,
       received: 0,
       ranges: [],
@@ -173,6 +186,12 @@ export class Reassembler {
     else if (joinsRight) ranges[i] = start;
     else ranges.splice(i, 0, start, end);
     return ranges.length > MAX_FRAGMENTS * 2 ? 'overlap' : 'new';
+  }
+
+  private fullest(): number {
+    let [fullest, most] = [0, 0];
+    for (const [port, count] of this.perPort) if (count > most) [fullest, most] = [port, count];
+    return fullest;
   }
 
   private evictOldest(port: number): void {

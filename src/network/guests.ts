@@ -28,6 +28,7 @@ export class Guests {
   private readonly addresses: Addresses;
   private readonly list = new Set<Guest>();
   private readonly uuids = new Map<string, { readonly ip: Ipv4; readonly mac: Mac }>();
+  readonly counters = { uuidsForgotten: 0 };
   private firstKey: string | undefined;
 
   constructor(stack: Stack, dhcp: DhcpService, addresses: Addresses) {
@@ -135,6 +136,7 @@ export class Guests {
     if (this.uuids.size >= MAX_UUIDS) {
       const oldest = this.uuids.keys().next().value;
       if (oldest !== undefined) this.forget(oldest);
+      this.counters.uuidsForgotten++;
     }
     const random = this.stack.deps.random.u32();
     const mac =

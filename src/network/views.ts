@@ -129,7 +129,12 @@ function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number {
 export function statsOf(parts: Parts) {
   const { stack, roster, pool, nat } = parts;
   return {
-    stack: { ...stack.counters },
+    stack: {
+      ...stack.counters,
+      neighboursEvicted:
+        stack.counters.neighboursEvicted + sumOf(stack.ports(), (port) => port.neighbours.evicted),
+    },
+    vpnkit: { ...roster.counters },
     tcp: { ...stack.tcpCounters },
     reassembly: { ...stack.ip.reassembler.counters },
     switch: { ...stack.macs.counters },

@@ -35,6 +35,7 @@ import {
   PROTOCOL_UDP,
   Reassembler,
   ipv4Fault,
+  optionsFault,
 } from '../ipv4/index.js';
 import { UDP_HEADER, udpFault } from '../udp/index.js';
 import { icmpInput } from './icmp-input.js';
@@ -102,6 +103,8 @@ export class IpInput {
       counters[FAULTS[fault]]++;
       return;
     }
+    const headerLength = (bytes[at]! & 15) * 4;
+    if (headerLength > IP_HEADER && !this.optionsPass(bytes, at, headerLength)) return;
     const source = ipv4(view.getUint32(at + IP_SOURCE));
     const neighbour = this.sender(port, source, macHigh, macLow);
     if (neighbour === undefined && !this.isDhcp(bytes, view, at)) {
@@ -150,6 +153,14 @@ export class IpInput {
       (flags & RX_CHECKSUM_OK) === 0,
       now,
     );
+  }
+
+  private optionsPass(bytes: Uint8Array, at: number, headerLength: number): boolean {
+    const fault = optionsFault(bytes, at, headerLength);
+    if (fault === undefined) return true;
+    if (fault === 'malformed') this.stack.counters.ipOptions++;
+    else this.stack.counters.sourceRoute++;
+    return false;
   }
 
   private arm(): void {
@@ -215,7 +226,10 @@ export class IpInput {
     if (whole === undefined) return;
     const { pool } = this.stack.deps;
     const total = whole.header.length + whole.payload.length;
-    if (total > 65535) return;
+    if (total > 65535) {
+      this.stack.counters.reassembledTooLong++;
+      return;
+    }
     const block = pool.takeSmall(total);
     block.region.bytes.set(whole.header, 0);
     block.region.bytes.set(whole.payload, whole.header.length);
@@ -269,7 +283,9 @@ export class IpInput {
       this.udp(port, neighbour, bytes, view, at, payload, length, destination, macHigh, macLow, verify);
     } else if (protocol === PROTOCOL_ICMP && neighbour !== undefined) {
       icmpInput(stack, neighbour, bytes, view, at, payload, length, destination, local, toAll);
-    } else if (neighbour !== undefined && !toAll) {
+    } else if (toAll) {
+      stack.counters.groupProtocol++;
+    } else if (neighbour !== undefined) {
       stack.counters.unknownProtocol++;
       stack.packets.icmpError(
         neighbour,

@@ -146,6 +146,7 @@ export class Stack {
     port.throttle?.stop();
     for (const endpoint of [...port.endpoints]) endpoint.abort();
     this.byId.delete(port.id);
+    this.counters.neighboursEvicted += port.neighbours.evicted;
     this.macs.forgetPort(port.id);
     this.ip.reassembler.forgetPort(port.id);
     this.deferFlush();

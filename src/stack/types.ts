@@ -103,6 +103,12 @@ export function stackCounters() {
     ipHeaderLength: 0,
     ipTotalLength: 0,
     ipChecksum: 0,
+    ipOptions: 0,
+    sourceRoute: 0,
+    /** Put together, longer than a packet may be. */
+    reassembledTooLong: 0,
+    /** Another protocol to all or to a group: IGMP and the like. */
+    groupProtocol: 0,
     martianSource: 0,
     spoofedSource: 0,
     spoofedMac: 0,
@@ -136,6 +142,8 @@ export function stackCounters() {
     arpPendingFull: 0,
     arpLimited: 0,
     dhcpLimited: 0,
+    /** Addresses of guests that were forgotten at the cap; `stats()` adds those of the ports that are there. */
+    neighboursEvicted: 0,
   };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseIpv4 } from '../core/index.js';
+import { type HostUdp, type HostUdpHandler, ipv4, parseIpv4 } from '../core/index.js';
 import { type GuestUdpSocket, testNetwork } from './index.js';
 import { codeOf } from './testing.testutil.js';
 
@@ -200,6 +200,30 @@ describe('UDP', () => {
     expect(lab.host.counters.openUdp).toBe(1);
     await lab.clock.advance(3000);
     expect(lab.host.counters.openUdp).toBe(0);
+  });
+
+  it('loses what the host has no socket for, and tries again with the next datagram', async () => {
+    await using lab = await testNetwork();
+    const { io } = lab.host;
+    const { udp } = io;
+    let fail = true;
+    Object.assign(io, {
+      udp: (handler: HostUdpHandler): HostUdp => {
+        if (!fail) return udp(handler);
+        queueMicrotask(() => {
+          handler.error('EMFILE', ipv4(0), 0, 0);
+        });
+        return { send: () => undefined, close: () => undefined };
+      },
+    });
+    lab.host.echoUdp('*');
+    const socket = lab.guest.udp();
+    socket.send('x', SERVER, 7);
+    await lab.clock.settle();
+    expect(lab.network.stats()).toMatchObject({ udp: { noSocket: 1 }, memory: { udpMappings: 0 } });
+    fail = false;
+    socket.send('x', SERVER, 7);
+    expect(await lab.run(socket.recv())).toMatchObject({ ip: SERVER });
   });
 
   it('at the cap of all guests takes from the one that has most', async () => {
