@@ -5,4 +5,5 @@ export * from './udp-mapping.js';
 export * from './guest-stream.js';
 export * from './publish-spec.js';
 export * from './published.js';
+export * from './published-client.js';
 export * from './ping-nat.js';

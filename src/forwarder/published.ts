@@ -13,9 +13,7 @@ import {
   type HostStream,
   type HostUdpServer,
   type Logger,
-  type Millis,
   type Random,
-  Timer,
   below,
 } from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
@@ -23,12 +21,12 @@ import type { Stack, TcpApplication, TcpEndpoint, UdpIn } from '../stack/index.j
 import type { TcpEnd } from '../tcp/index.js';
 import type { GuestStream } from './guest-stream.js';
 import type { PublishSpec } from './publish-spec.js';
+import { UdpClient } from './published-client.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 
 /** Ephemeral ports that we play clients from (RFC 6335 section 6). */
 const FIRST_PORT = 49_152;
 const PORTS = 65_536 - FIRST_PORT;
-export const UDP_CLIENT_IDLE: Millis = 90_000;
 export const MAX_UDP_CLIENTS = 1024;
 /** Datagrams of new clients that wait until the guest is found. */
 export const MAX_UDP_FINDING = 1024;
@@ -54,15 +52,6 @@ export function publishedCounters() {
     datagramsOut: 0,
     evicted: 0,
   };
-}
-
-interface UdpClient {
-  readonly host: string;
-  readonly port: number;
-  readonly gatewayPort: number;
-  readonly timer: Timer;
-  neighbour: Neighbour;
-  lastUsed: Millis;
 }
 
 /** One published port, listening. */
@@ -98,6 +87,10 @@ export class PublishedPort implements FlowOwner {
 
   flows(): Iterable<TcpFlow> {
     return this.live;
+  }
+
+  udpClients(): Iterable<UdpClient> {
+    return this.clients.values();
   }
 
   /** Connections, or UDP clients, of now. */
@@ -217,6 +210,9 @@ export class PublishedPort implements FlowOwner {
       if (oldest !== undefined) this.dropClient(oldest);
       this.counters.evicted++;
     }
+    const client = new UdpClient(stack, neighbour, this.spec.guestPort, host, port, (one) => {
+      this.dropClient(one);
+    });
     const gatewayPort = this.forwarder.bindReply({
       datagram: (datagram) => {
         this.fromGuest(client, datagram);
@@ -227,28 +223,19 @@ export class PublishedPort implements FlowOwner {
         this.dropClient(client);
       },
     });
-    if (gatewayPort === undefined) return undefined;
-    const client: UdpClient = {
-      host,
-      port,
-      gatewayPort,
-      neighbour,
-      lastUsed: stack.now(),
-      timer: new Timer((now) => {
-        if (client.lastUsed + UDP_CLIENT_IDLE > now)
-          stack.timers.set(client.timer, client.lastUsed + UDP_CLIENT_IDLE);
-        else this.dropClient(client);
-      }),
-    };
-    this.clients.set(`${host}/${port}`, client);
-    stack.timers.set(client.timer, stack.now() + UDP_CLIENT_IDLE);
-    stack.rearm();
+    if (gatewayPort === undefined) {
+      stack.timers.cancel(client.timer);
+      return undefined;
+    }
+    client.gatewayPort = gatewayPort;
+    this.clients.set(client.key, client);
     return client;
   }
 
   private toGuest(client: UdpClient, bytes: Uint8Array): void {
     const { stack } = this.forwarder;
     this.used(client);
+    client.bytesToGuest += bytes.length;
     stack.packets.udp(
       client.neighbour,
       stack.config.gatewayIp,
@@ -265,6 +252,7 @@ export class PublishedPort implements FlowOwner {
     this.used(client);
     this.counters.datagramsOut++;
     const { bytes, offset, length } = datagram;
+    client.bytesToHost += length;
     (this.listener as HostUdpServer).send(bytes.subarray(offset, offset + length), client.host, client.port);
   }
 
@@ -273,13 +261,12 @@ export class PublishedPort implements FlowOwner {
     const now = this.forwarder.stack.now();
     if (now - client.lastUsed < 1000) return;
     client.lastUsed = now;
-    const key = `${client.host}/${client.port}`;
-    this.clients.delete(key);
-    this.clients.set(key, client);
+    this.clients.delete(client.key);
+    this.clients.set(client.key, client);
   }
 
   private dropClient(client: UdpClient): void {
-    this.clients.delete(`${client.host}/${client.port}`);
+    if (!this.clients.delete(client.key)) return;
     this.forwarder.stack.timers.cancel(client.timer);
     this.forwarder.unbindReply(client.gatewayPort);
   }

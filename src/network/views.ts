@@ -4,6 +4,7 @@ import {
   type PublishedPort,
   type Publisher,
   TcpFlow,
+  type UdpClient,
   UdpMapping,
   formatPublish,
 } from '../forwarder/index.js';
@@ -13,7 +14,7 @@ import type { Guest } from './guest.js';
 import type { ExplainQuery, Explanation, FlowInfo, FlowsOptions, PortInfo } from './types.js';
 
 /** A flow as it is, of which a `FlowInfo` can be made. */
-type Flow = TcpFlow | UdpMapping;
+type Flow = TcpFlow | UdpMapping | UdpClient;
 
 /** The flows of now with an id above `after`, in the order of their ids. References: little work for many flows. */
 function flowsAfter({ outbound, publisher, nat }: Parts, after: number): Flow[] {
@@ -22,7 +23,10 @@ function flowsAfter({ outbound, publisher, nat }: Parts, after: number): Flow[] 
     for (const flow of flows) if (flow.id > after) found.push(flow);
   };
   add(outbound.flows());
-  for (const port of publisher.ports()) add(port.flows());
+  for (const port of publisher.ports()) {
+    add(port.flows());
+    add(port.udpClients());
+  }
   add(nat.list());
   return found.sort((a, b) => a.id - b.id);
 }
@@ -37,7 +41,7 @@ export function countFlows(parts: Parts): number {
  */
 export function* eachFlow(parts: Parts, { after = 0, tcp = false }: FlowsOptions): Generator<FlowInfo> {
   for (const flow of flowsAfter(parts, after)) {
-    if (flow instanceof UdpMapping) yield udpInfo(parts.stack, flow);
+    if (!(flow instanceof TcpFlow)) yield udpInfo(parts.stack, flow);
     else if (flow.phase !== 'closed') yield tcpInfo(parts.stack, flow, tcp);
   }
 }
@@ -64,18 +68,20 @@ function tcpInfo(stack: Stack, flow: TcpFlow, details: boolean): FlowInfo {
   };
 }
 
-function udpInfo(stack: Stack, mapping: UdpMapping): FlowInfo {
+function udpInfo(stack: Stack, flow: UdpMapping | UdpClient): FlowInfo {
+  const out = flow instanceof UdpMapping;
+  const answered = out ? flow.received > 0 : flow.bytesToHost > 0;
   return {
-    id: mapping.id,
+    id: flow.id,
     protocol: 'udp',
-    direction: 'out',
-    guest: guestOn(stack, mapping.neighbour.port),
-    guestAddress: `${formatIpv4(mapping.neighbour.ip)}:${mapping.guestPort}`,
-    peer: `${formatIpv4(mapping.lastIp)}:${mapping.lastPort}`,
-    state: mapping.received > 0 ? 'REPLIED' : 'UNREPLIED',
-    bytesToHost: mapping.bytesToHost,
-    bytesToGuest: mapping.bytesToGuest,
-    age: stack.now() - mapping.startedAt,
+    direction: out ? 'out' : 'in',
+    guest: guestOn(stack, flow.neighbour.port),
+    guestAddress: `${formatIpv4(flow.neighbour.ip)}:${flow.guestPort}`,
+    peer: out ? `${formatIpv4(flow.lastIp)}:${flow.lastPort}` : `${flow.host}:${flow.port}`,
+    state: answered ? 'REPLIED' : 'UNREPLIED',
+    bytesToHost: flow.bytesToHost,
+    bytesToGuest: flow.bytesToGuest,
+    age: stack.now() - flow.startedAt,
   };
 }
 

@@ -117,4 +117,26 @@ describe('published UDP ports', () => {
     clients[0]!.send('later');
     expect(Buffer.from((await lab.run(server.recv())).bytes).toString()).toBe('later');
   });
+
+  it('show their clients among the flows, and forget one that is ended', async () => {
+    await using lab = await testNetwork({ publish: ['127.0.0.1:5353:53/udp'] });
+    const server = lab.guest.udp(53);
+    const client = lab.host.udpClient('127.0.0.1', 5353);
+    client.send('question');
+    const question = await lab.run(server.recv());
+    const flow = { protocol: 'udp', direction: 'in', guest: 'guest1', guestAddress: '192.168.127.2:53' };
+    expect(lab.network.flows()).toMatchObject([
+      { ...flow, state: 'UNREPLIED', bytesToGuest: 8, bytesToHost: 0 },
+    ]);
+    server.send('answer', question.ip, question.port);
+    await lab.run(client.recv());
+    const [known] = lab.network.flows();
+    expect(known).toMatchObject({ ...flow, state: 'REPLIED', bytesToHost: 6 });
+    expect(lab.network.ports()).toMatchObject([{ clients: 1 }]);
+    expect([lab.network.killFlow(known!.id), lab.network.killFlow(known!.id)]).toEqual([true, false]);
+    expect(lab.network.flows()).toEqual([]);
+    client.send('again');
+    await lab.run(server.recv());
+    expect(lab.network.flows()[0]?.id).toBeGreaterThan(known!.id);
+  });
 });
