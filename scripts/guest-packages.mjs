@@ -32,6 +32,8 @@ export const GROUPS = {
     procps: ['ps', 'sysctl'],
     python3: ['python3'],
     socat: ['socat'],
+    // systemd-networkd, which runs in a namespace without systemd as process 1.
+    systemd: ['systemd-networkd'],
     tcpdump: ['tcpdump'],
     traceroute: ['traceroute'],
     tshark: ['tshark'],
@@ -56,7 +58,14 @@ export const GROUPS = {
   },
 };
 
-const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+const SEARCH_PATH = [
+  ...(process.env.PATH ?? '').split(':'),
+  '/usr/sbin',
+  '/sbin',
+  '/usr/bin',
+  '/bin',
+  '/lib/systemd',
+];
 
 /** The full path of a program, looked for in PATH and the sbin folders; undefined if it is not there. */
 export function which(program) {

@@ -27,6 +27,14 @@ const route = section({
 /** What clients are told by DHCP beside their address. */
 const answers = {
   leaseSeconds: field.whole('seconds', 60, 31_536_000).optional().describe('Default 86,400'),
+  renewalSeconds: field
+    .whole('seconds', 1, 31_536_000)
+    .optional()
+    .describe('When a lease is renewed (T1). Default: half of it'),
+  rebindingSeconds: field
+    .whole('seconds', 1, 31_536_000)
+    .optional()
+    .describe('When any server is asked to renew it (T2). Default: 7/8 of it'),
   domain: field.dnsName.optional().describe("The guests' domain"),
   search: list(field.dnsName).optional().describe('Search domains (RFC 3397)'),
   router: z

@@ -21,7 +21,7 @@ export {
 export { isSearchDomain, readSearchList } from './search.js';
 export { type GuestKey, type ReserveResult, type StaticLease } from './pool.js';
 export { type LeaseLimits } from './leases.js';
-export { type DhcpSettings } from './settings.js';
+export { DEFAULT_LEASE_SECONDS, type DhcpSettings } from './settings.js';
 export { type DhcpSnapshot, type LeaseRecord, type RestoreResult } from './snapshot.js';
 export { cleanHostname, parseClientId } from './client.js';
 export { DhcpServer } from './server.js';

@@ -1,6 +1,7 @@
 export * from './errno.js';
 export * from './listen-error.js';
 export * from './node-io.js';
+export * from './route-watch.js';
 export * from './routes.js';
 export * from './scheduler.js';
 export * from './state-disk.js';

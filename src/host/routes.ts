@@ -23,10 +23,11 @@ export function ownAddresses(now: () => number): (ip: Ipv4) => boolean {
   };
 }
 
-/** Networks in the host's routing table and on its interfaces, the default route left out. */
-export function hostNetworks(): Cidr[] {
+/** Networks in the host's routing table and on its interfaces, but for the default route and interfaces left out. */
+export function hostNetworks(except: (name: string) => boolean = () => false): Cidr[] {
   const networks: Cidr[] = [];
-  for (const list of Object.values(networkInterfaces())) {
+  for (const [name, list] of Object.entries(networkInterfaces())) {
+    if (except(name)) continue;
     for (const one of list ?? []) {
       const base = parseIpv4(one.address);
       const prefix = Number(one.cidr?.split('/')[1] ?? 32);
@@ -35,7 +36,8 @@ export function hostNetworks(): Cidr[] {
     }
   }
   for (const line of routeLines()) {
-    const [, destination, , flags, , , , mask] = line.split('\t');
+    const [name, destination, , flags, , , , mask] = line.split('\t');
+    if (except(name ?? '')) continue;
     if (destination === undefined || mask === undefined || (Number.parseInt(flags ?? '0', 16) & 1) === 0)
       continue;
     const bits = swap(mask);

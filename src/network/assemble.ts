@@ -1,12 +1,15 @@
 /** Puts the parts of a network together; who holds whom is decided here and nowhere else. */
 import {
   BlockPool,
+  type Cidr,
   type HostIo,
   type Ipv4,
   type Logger,
   NetproxyError,
   type Scheduler,
+  formatCidr,
   formatIpv4,
+  parseCidr,
   plainMemory,
   silentLogger,
 } from '../core/index.js';
@@ -19,7 +22,7 @@ import {
   Publisher,
   UdpNat,
 } from '../forwarder/index.js';
-import { hostNetworks, nodeIo, ownAddresses, systemRandom } from '../host/index.js';
+import { RouteWatch, hostNetworks, nodeIo, ownAddresses, systemRandom } from '../host/index.js';
 import { Policy, type PolicyRule, parseRule } from '../policy/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
@@ -51,6 +54,8 @@ export interface Parts {
   readonly dns: DnsService;
   readonly roster: Guests;
   readonly state: NetworkState;
+  /** Absent where nothing is known of the host. */
+  readonly routes: RouteWatch | undefined;
 }
 
 /** Throws ERR_NETPROXY_CONFIG before anything is opened. */
@@ -63,7 +68,8 @@ export function assemble(
   const native = nativeParts(deps.native ?? deps.io === undefined);
   const scheduler = deps.scheduler ?? native.scheduler;
   const random = deps.random ?? systemRandom();
-  const addresses = resolveAddresses(config, deps.io === undefined ? hostNetworks : () => []);
+  const networks = networksOf(deps);
+  const addresses = resolveAddresses(config, () => networks?.(noTap) ?? []);
   const { subnet, gatewayIp, gatewayMac, hostAlias, mtu } = addresses;
   const rules = (config.policy?.rules ?? []).map(parseRuleText);
   const defaultAction = config.policy?.default ?? 'allow';
@@ -108,6 +114,10 @@ export function assemble(
     dhcp,
     dns,
     roster,
+    routes:
+      networks === undefined
+        ? undefined
+        : watchRoutes(() => networks(isOurTap(roster)), addresses, scheduler, logger),
     state: new NetworkState(config.stateFile, { logger, scheduler, disk: deps.disk }, dhcp),
   };
 }
@@ -125,6 +135,35 @@ export function parseRuleText(text: string): PolicyRule {
 
 function switchLimits({ switch: { antiSpoof, floods } = {} }: NetworkConfig) {
   return { antiSpoof, floods };
+}
+
+type Networks = (except: (name: string) => boolean) => readonly Cidr[];
+
+const noTap = (): boolean => false;
+
+/** The host's networks: told, or looked up; undefined where the host is another one. */
+function networksOf({ hostNetworks: told, io }: NetworkDeps): Networks | undefined {
+  if (told !== undefined) return () => told().flatMap((text) => parseCidr(text) ?? []);
+  return io === undefined ? hostNetworks : undefined;
+}
+
+/** An interface of ours may have an address of the network: there the host is a guest. */
+function isOurTap(roster: Guests): (name: string) => boolean {
+  return (name) => roster.all().some(({ link }) => link.kind === 'tap' && link.name === name);
+}
+
+function watchRoutes(
+  networks: () => readonly Cidr[],
+  { subnet }: Addresses,
+  scheduler: Scheduler,
+  logger: Logger,
+): RouteWatch {
+  return new RouteWatch(subnet, networks, scheduler, (network) => {
+    logger.warn(
+      `the host has a route or an address in ${network}, which overlaps the guests' network ${formatCidr(subnet)}: ` +
+        'guests do not reach what is there. Choose another network with --subnet',
+    );
+  });
 }
 
 function memoryLimits({ limits }: NetworkConfig) {

@@ -13,6 +13,7 @@ import {
   parseMac,
 } from '../core/index.js';
 import {
+  DEFAULT_LEASE_SECONDS,
   type DhcpRoute,
   type DhcpSettings,
   type StaticLease,
@@ -134,10 +135,13 @@ export function dhcpSettings(answers: DhcpAnswers, name: string, addresses: Addr
       `${name}: leaseSeconds ${leaseSeconds}`,
       `Allowed are whole seconds, ${MIN_LEASE_SECONDS} to ${MAX_LEASE_SECONDS}.`,
     );
+  checkTimes(answers, name);
   if (hostname !== undefined && cleanHostname(hostname) !== hostname.toLowerCase())
     throw bad(`${name}: host name "${hostname}"`, 'Allowed are up to 63 letters, digits and inner hyphens.');
   return withoutUndefined({
     leaseSeconds,
+    renewalSeconds: answers.renewalSeconds,
+    rebindingSeconds: answers.rebindingSeconds,
     domain,
     search,
     hostname,
@@ -150,6 +154,23 @@ export function dhcpSettings(answers: DhcpAnswers, name: string, addresses: Addr
         ? undefined
         : list('routes', routes).map((route) => routeOf(route, name, subnet, gatewayIp)),
   });
+}
+
+/** RFC 2131 section 4.4.5: T1 before T2 before the end. */
+function checkTimes(
+  { leaseSeconds = DEFAULT_LEASE_SECONDS, renewalSeconds, rebindingSeconds }: DhcpAnswers,
+  name: string,
+): void {
+  const t2 = rebindingSeconds ?? leaseSeconds * 0.875;
+  const t1 = renewalSeconds ?? leaseSeconds * 0.5;
+  const whole = [renewalSeconds ?? 1, rebindingSeconds ?? 1].every(
+    (time) => Number.isInteger(time) && time >= 1,
+  );
+  if (!whole || t1 > t2 || t2 > leaseSeconds)
+    throw bad(
+      `${name}: renewal after ${t1} s, rebinding after ${t2} s, end after ${leaseSeconds} s`,
+      'Allowed are whole seconds in this order: renewalSeconds, rebindingSeconds, leaseSeconds.',
+    );
 }
 
 function isLeaseTime(seconds: number): boolean {

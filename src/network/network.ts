@@ -114,6 +114,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.phase = 'starting';
     try {
       this.parts.state.open();
+      this.parts.routes?.start();
       for (const spec of this.config.publish ?? []) await this.publish(spec);
     } catch (error) {
       await this.stop(0);
@@ -146,6 +147,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.services.stop();
     this.parts.dns.stop();
     this.parts.dhcp.stop();
+    this.parts.routes?.stop();
     await this.parts.state.close();
     this.parts.nat.stop();
     this.parts.pings.stop();

@@ -55,6 +55,10 @@ export interface SwitchConfig {
 export interface DhcpAnswers {
   /** 60 to 2^32 - 1, which never ends. Default 86,400 s. */
   readonly leaseSeconds?: number | undefined;
+  /** T1, seconds. Default: half of the lease. */
+  readonly renewalSeconds?: number | undefined;
+  /** T2, seconds. Default: 7/8 of the lease. */
+  readonly rebindingSeconds?: number | undefined;
   readonly domain?: string | undefined;
   /** Search domains (RFC 3397). */
   readonly search?: readonly string[] | undefined;
@@ -130,6 +134,8 @@ export interface NetworkDeps {
   readonly upstream?: DnsUpstream | undefined;
   /** Whether the host has this address on an interface. */
   readonly isOwnAddress?: ((ip: string) => boolean) | undefined;
+  /** The networks that the host has routes or addresses in, as CIDR. Default: looked up, every five seconds. */
+  readonly hostNetworks?: (() => readonly string[]) | undefined;
   /** Where the state file is. Default: the host's file system. */
   readonly disk?: StateDisk | undefined;
   /** false: do without the native addon though it is there. */

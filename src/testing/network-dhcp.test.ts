@@ -324,8 +324,57 @@ describe('what guests are told', () => {
     [{ routes: [{ to: '10.0.0.0/8', via: '10.0.0.1' }] }, /route via "10\.0\.0\.1"/],
     [{ search: ['a b'] }, /search domain "a b"/],
     [{ leaseSeconds: 1 }, /leaseSeconds 1/],
+    [{ leaseSeconds: 60, renewalSeconds: 55 }, /renewal after 55 s, rebinding after 52\.5 s, end after 60 s/],
+    [{ rebindingSeconds: 90_000 }, /rebinding after 90000 s, end after 86400 s/],
     [{ statics: [{ ip: '192.168.127.9', guest: 'a', hostname: '-x' }] }, /host name "-x"/],
   ] satisfies [NetworkConfig['dhcp'], RegExp][])('%j is refused in words', (dhcp, message) => {
     expect(() => createNetwork({ subnet: '192.168.127.0/24', dhcp }, { native: false })).toThrow(message);
+  });
+});
+
+describe('the host’s routes', () => {
+  it('decide which network is chosen', async () => {
+    await using lab = await testNetwork(
+      {},
+      { deps: { hostNetworks: () => ['192.168.0.0/16', '10.127.127.5/32'] } },
+    );
+    expect(lab.network.addresses.subnet).toBe('172.29.127.0/24');
+    const all = () => ['0.0.0.0/1', '128.0.0.0/1'];
+    expect(() => createNetwork({}, { native: false, hostNetworks: all })).toThrow(
+      /routes into every network/,
+    );
+  });
+
+  it('that come into the guests’ network are told of, each once for as long as it is there', async () => {
+    let routes: string[] = [];
+    await using lab = await testNetwork({}, { deps: { hostNetworks: () => routes } });
+    const warnings: string[] = [];
+    lab.network.on('warning', (message) => warnings.push(message));
+    await lab.clock.advance(20_000);
+    expect(warnings).toEqual([]);
+    // A VPN comes up, its routes are repeated, it goes, it comes again.
+    routes = ['192.168.0.0/16', '192.168.0.0/16', '10.0.0.0/8'];
+    await lab.clock.advance(20_000);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(
+      /address in 192\.168\.0\.0\/16, which overlaps the guests' network 192\.168\.127\.0\/24/,
+    );
+    routes = [];
+    await lab.clock.advance(10_000);
+    routes = ['192.168.127.77/32'];
+    await lab.clock.advance(10_000);
+    expect(warnings).toHaveLength(2);
+  });
+
+  it('are told of at the start where the network was named', async () => {
+    const warnings: string[] = [];
+    const logger = { debug: () => undefined, info: () => undefined, error: () => undefined };
+    const deps = {
+      hostNetworks: () => ['10.1.0.0/16'],
+      logger: { ...logger, warn: (text: string) => void warnings.push(text) },
+    };
+    await using lab = await testNetwork({ subnet: '10.1.2.0/24' }, { deps });
+    expect(lab.guest.lease?.ip).toBe('10.1.2.2');
+    expect(warnings).toHaveLength(1);
   });
 });
