@@ -11,6 +11,8 @@ import {
   ICMP_UNREACHABLE,
   UNREACHABLE_FRAGMENTATION,
   UNREACHABLE_PORT,
+  UNREACHABLE_PROHIBITED,
+  UNREACHABLE_PROTOCOL,
   isIcmpError,
 } from '../icmp/index.js';
 import {
@@ -22,10 +24,19 @@ import {
   IP_SOURCE,
   IP_TOS,
   IP_TTL,
+  PROTOCOL_TCP,
   PROTOCOL_UDP,
 } from '../ipv4/index.js';
 import type { Stack } from './stack.js';
 
+/** Codes of "unreachable" with which a firewall refuses, or a host that cannot: not the ones that may pass (RFC 1122). */
+const REFUSALS: ReadonlySet<number> = new Set([
+  UNREACHABLE_PROTOCOL,
+  UNREACHABLE_PORT,
+  9,
+  10,
+  UNREACHABLE_PROHIBITED,
+]);
 /** What an error has to quote of the transport (RFC 792), bytes. */
 const QUOTED = 8;
 
@@ -101,6 +112,10 @@ function guestError(
     return;
   }
   const code = bytes[at] === ICMP_UNREACHABLE ? bytes[at + 1]! : -1;
+  if (bytes[quote + IP_PROTOCOL] === PROTOCOL_TCP) {
+    const peer = ipv4(view.getUint32(quote + IP_SOURCE));
+    stack.tcp.undelivered(neighbour, peer, view, quote + header, REFUSALS.has(code));
+  }
   if (code === UNREACHABLE_FRAGMENTATION) counters.guestFragmentationNeeded++;
   else if (code !== UNREACHABLE_PORT) counters.guestErrorOther++;
   else {

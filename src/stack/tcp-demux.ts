@@ -5,6 +5,7 @@ import {
   type HashKey,
   type Ipv4,
   type Millis,
+  type Seq,
   fold,
   hash4,
   hashKey,
@@ -155,6 +156,13 @@ export class TcpDemux {
     endpoint.connection.connect(this.stack.now());
     this.stack.touch(endpoint);
     return endpoint;
+  }
+
+  /** ICMP of a guest about a segment from `peer`, of which it quotes the first 8 bytes at `at`. */
+  undelivered(neighbour: Neighbour, peer: Ipv4, view: DataView, at: number, hard: boolean): void {
+    const ports = (view.getUint16(at + 2) << 16) | view.getUint16(at);
+    const endpoint = this.table.find(neighbour.port, neighbour.ip, peer, ports);
+    endpoint?.connection.unreachable(view.getInt32(at + 4) as Seq, hard);
   }
 
   remove(endpoint: TcpEndpoint): void {

@@ -11,7 +11,7 @@ import { Cubic } from './congestion/cubic.js';
 import { NewReno } from './congestion/newreno.js';
 import { createTcpCounters, type TcpCounters } from './counters.js';
 import { Emitter } from './emit.js';
-import { reuses, takeSyn } from './handshake.js';
+import { reuses, takeSyn, undelivered } from './handshake.js';
 import { connectionInfo, type TcpInfo } from './info.js';
 import { predicted, processSegment } from './input.js';
 import { NEWS_ACKED, NEWS_ESTABLISHED, NEWS_FIN, NEWS_FINISHED, NEWS_RECEIVED } from './news.js';
@@ -256,6 +256,11 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
     if (this.state === 'CLOSED') return;
     expire(this, now);
     this.reschedule();
+  }
+
+  /** ICMP says that the segment with this sequence number did not arrive; `hard`: nor will another. */
+  unreachable(at: Seq, hard: boolean): void {
+    undelivered(this, at, hard);
   }
 
   /** May a SYN take this connection's place (RFC 6191, RFC 9293 section 3.6.1)? Then `drop` it and open anew. */

@@ -27,6 +27,9 @@ export interface TcpCounters {
   keepAlives: number;
   rstIn: number;
   rstOut: number;
+  /** ICMP of the peer's side about a connection: it ended an attempt to open one; it was no reason to do anything. */
+  icmpRefusals: number;
+  icmpSoftErrors: number;
   /** RFC 9293 section 3.10.7.4, first check. */
   droppedOutsideWindow: number;
   /** RFC 7323 section 5.3. */
@@ -69,6 +72,8 @@ export function createTcpCounters(): TcpCounters {
     keepAlives: 0,
     rstIn: 0,
     rstOut: 0,
+    icmpRefusals: 0,
+    icmpSoftErrors: 0,
     droppedOutsideWindow: 0,
     droppedOldTimestamp: 0,
     droppedBadAck: 0,

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Script, USUAL } from './script.testutil.js';
+import { seq } from '../core/index.js';
+import { OWN_ISS, Script, USUAL } from './script.testutil.js';
+import { into } from './states.testutil.js';
 
 const syn = { syn: true, seq: 0 } as const;
 
@@ -267,4 +269,36 @@ describe('what a SYN says', () => {
     const s = new Script().connects().at(1000).receives({ syn: true, seq: 0, ack: 1, mss: 1460 });
     expect(s.connection.info()).toMatchObject({ rto: 3000, srtt: 0 });
   });
+});
+
+describe('ICMP about a connection (RFC 5461, RFC 5927)', () => {
+  const iss = seq(OWN_ISS);
+
+  it('SYN-SENT: a hard error about our SYN ends the attempt', () => {
+    const s = new Script().connects().skips();
+    s.connection.unreachable(iss, true);
+    s.sendsNothing().ended('reset');
+    expect(s.counters.icmpRefusals).toBe(1);
+  });
+
+  it('SYN-SENT: not a soft one, and not one about something else', () => {
+    const s = new Script().connects().skips();
+    s.connection.unreachable(iss, false);
+    s.connection.unreachable(seq(OWN_ISS + 1), true);
+    s.is('SYN-SENT')
+      .at(1000)
+      .sends([{ syn: true, seq: 0 }]);
+    expect(s.counters).toMatchObject({ icmpRefusals: 0, icmpSoftErrors: 2 });
+  });
+
+  it.each(['SYN-RECEIVED', 'ESTABLISHED', 'FIN-WAIT-1', 'TIME-WAIT', 'CLOSED'] as const)(
+    '%s: "TCP MUST NOT abort the connection"',
+    (state) => {
+      const s = into[state]({ mss: 1000 }).skips();
+      s.connection.unreachable(s.connection.snd.una, true);
+      s.connection.unreachable(iss, true);
+      s.sendsNothing().is(state);
+      expect(s.counters).toMatchObject({ icmpRefusals: 0, icmpSoftErrors: 2 });
+    },
+  );
 });

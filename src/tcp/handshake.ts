@@ -1,5 +1,5 @@
 /** What the two SYNs settle: sequence numbers and options; and when a new SYN may take an old connection's place. */
-import { seqAdd, seqGt, type Millis } from '../core/index.js';
+import { seqAdd, seqGt, type Millis, type Seq } from '../core/index.js';
 import type { TcpConnection } from './connection.js';
 import { NEWS_ESTABLISHED } from './news.js';
 import { DEFAULT_MSS, MIN_MSS } from './send.js';
@@ -77,4 +77,16 @@ export function reuses(c: TcpConnection, segment: SegmentIn): boolean {
     if (newer !== 0) return newer > 0;
   }
   return seqGt(segment.seq, c.rcv.nxt);
+}
+
+/**
+ * RFC 5461 section 4.1, RFC 5927: what is open is not ended by ICMP, which anybody may forge; an attempt to open is, by a hard
+ * error about our SYN itself, whose sequence number a stranger does not know. A soft one changes nothing: the timer tries
+ * again (RFC 1122 section 4.2.3.9).
+ */
+export function undelivered(c: TcpConnection, at: Seq, hard: boolean): void {
+  if (c.state === 'SYN-SENT' && hard && at === c.snd.iss) {
+    c.counters.icmpRefusals++;
+    c.end('reset');
+  } else c.counters.icmpSoftErrors++;
 }

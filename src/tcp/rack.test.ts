@@ -89,11 +89,14 @@ describe('RACK (RFC 8985 section 6)', () => {
       .at(120)
       .receives(ack(0, [1, 8]))
       .sends([again(0), again(10), again(11)]);
+    const { ssthresh } = s.connection.info();
     s.at(159)
       .sendsNothing()
       .at(160)
       .receives(ack(0, [1, 8], [10, 11]));
     expect(s.sent()[0]).toMatchObject(again(0));
+    // As kernels have it; RFC 5681 section 4.3 would reduce the window once more.
+    expect(s.connection.info()).toMatchObject({ recovery: 'fast', ssthresh });
     expect(s.counters).toMatchObject({ timeouts: 0 });
   });
 
