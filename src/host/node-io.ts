@@ -68,7 +68,7 @@ class NodeUdp implements HostUdp {
   private readonly socket: UdpSocket;
   private closed = false;
   private bound = false;
-  /** 0: the host's own. */
+  /** 0: the host's own, until another one was asked for. */
   private ttl = 0;
 
   constructor(handler: HostUdpHandler) {

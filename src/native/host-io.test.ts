@@ -279,6 +279,35 @@ describe.each(makers)('host sockets of %s', (name, maybe, pool) => {
 });
 
 describe.runIf(hub !== undefined)('native datagrams', () => {
+  it('show the TTL that either kind of socket sends with, and TOS of the native one', async () => {
+    const peers: number[] = [];
+    const register = createSocket('udp4', (_, from) => peers.push(from.port));
+    await new Promise<void>((resolve) => register.bind(0, '127.0.0.1', resolve));
+    const got: string[] = [];
+    const receiver = nativeIo(hub!).udp({
+      datagram: (bytes, offset, _length, _ip, _port, ttl, tos) => {
+        got.push(`${String.fromCharCode(bytes[offset]!)} ${ttl} ${tos}`);
+      },
+      error: (errno) => got.push(errno),
+    });
+    receiver.send(Buffer.from('x'), 0, 1, LOOPBACK, register.address().port, 0, 0, false);
+    await until(() => peers.length > 0, 'its port is known');
+    const ignore = { datagram: () => undefined, error: (errno: string) => got.push(errno) };
+    const senders = [nodeIo.udp(ignore), nativeIo(hub!).udp(ignore)];
+    const send = (which: number, text: string, ttl: number): void => {
+      senders[which]!.send(Buffer.from(text), 0, 1, LOOPBACK, peers[0]!, ttl, 0xb9, true);
+    };
+    for (const [n, ttl] of [0, 7, 200].entries()) {
+      send(0, 'n', ttl);
+      await until(() => got.length > n * 2, 'it comes');
+      send(1, 'a', ttl);
+      await until(() => got.length > n * 2 + 1, 'it comes, too');
+    }
+    expect(got).toEqual(['n 64 0', 'a 64 185', 'n 7 0', 'a 7 185', 'n 200 0', 'a 200 185']);
+    for (const socket of [receiver, ...senders]) socket.close();
+    register.close();
+  });
+
   it('tell of a closed port', async () => {
     const io = nativeIo(hub!);
     const probe = createSocket('udp4');

@@ -5,7 +5,13 @@
 export { decodeFrame, type DecodedFrame, type DecodedSegment } from './decode.js';
 export { FakeHost, type FakeDialOptions } from './fake-host.js';
 export { type HostSocket } from './fake-stream.js';
-export { type FakeDatagram, type HostUdpClient } from './fake-udp.js';
+export {
+  type FakeDatagram,
+  type FakePing,
+  type FakeSender,
+  type FakeUdpError,
+  type HostUdpClient,
+} from './fake-udp.js';
 export { FrameTap, TAP_LIMIT } from './frame-tap.js';
 export { type DhcpClientOptions, type GuestLease } from './guest-dhcp.js';
 export { type DnsAnswer, type DnsQueryOptions, type DnsRecord } from './guest-dns.js';

@@ -40,7 +40,7 @@ describe.runIf(ready)('many datagram flows', () => {
     async () => {
       const look = (): Promise<boolean> =>
         lab
-          .exec(lab.guest, ['dig', '+short', '+tries=1', '+time=3', 'www.lab.test'], { timeoutMs: 10_000 })
+          .exec(lab.guest, ['dig', '+short', '+tries=3', '+time=3', 'www.lab.test'], { timeoutMs: 15_000 })
           .then(({ stdout }) => stdout.trim() === '198.18.0.2');
       expect(await look()).toBe(true);
       const before = await library.look();
@@ -69,8 +69,8 @@ describe.runIf(ready)('many datagram flows', () => {
         `${FLOWS} flows at ${rate} a minute: ${String(result['answered'])} answered, most at once ${most}, names ${answered}/${names}\n`,
       );
       expect(result).toMatchObject({ failed: 0 });
-      // How many are answered in time is up to the machine; that most are shows that the flood went through.
-      expect(Number(result['answered'])).toBeGreaterThan(FLOWS * 0.5);
+      // How many are answered before they are pushed out is up to the machine: on an idle one nearly all.
+      expect(Number(result['answered'])).toBeGreaterThan(CAP);
       expect(stats.udp.mappings - before.stats.udp.mappings).toBeGreaterThan(FLOWS * 0.9);
       expect(stats.udp.evicted).toBeGreaterThan(FLOWS / 2);
       expect(most).toBeGreaterThan(CAP / 2);
