@@ -164,7 +164,7 @@ export const EVENTS = [
 ] as const;
 
 export const publishSchema = z.strictObject({
-  spec: field.publish.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]'),
+  spec: field.publishOne.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]'),
 });
 
 export const statsSchema = z

@@ -172,7 +172,7 @@ export function publishFlags(command: Command, to: Collected): void {
   add(
     command,
     '-p, --publish <spec>',
-    '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp] (repeatable)',
+    '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], also ranges: 8000-8009:8000-8009 (repeatable)',
     (text, flag) => {
       to.publish.push(to.check(flag, field.publish, text));
     },

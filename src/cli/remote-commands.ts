@@ -83,7 +83,7 @@ function portCommands(program: Command, terminal: Terminal, done: Done): void {
     .description('publish ports of the host into guests of a running netproxy')
     .argument(
       '<spec...>',
-      '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]; HOSTPORT 0: the host chooses',
+      '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]; HOSTPORT 0: the host chooses; ranges of one length: 8000-8009:8000-8009',
     );
   remoteFlags(add, 'one JSON object per port');
   examples(add, 'netproxy publish 127.0.0.1:8080:80', 'netproxy publish build@0:22 5300:53/udp');

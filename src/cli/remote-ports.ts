@@ -1,6 +1,7 @@
 /** `netproxy publish` and `netproxy unpublish`. */
 import type { ApiClient, ApiPort } from '../client/index.js';
 import { checkFlag, field } from '../config/index.js';
+import { expandPublish } from '../forwarder/index.js';
 import { EXIT, usageError } from './exit.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
 import type { Terminal } from './terminal.js';
@@ -11,7 +12,7 @@ export async function publish(
   options: RemoteOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const checked = specs.map((spec) => checkFlag('publish', field.publish, spec));
+  const checked = specs.flatMap((spec) => expandPublish(checkFlag('publish', field.publish, spec)));
   await withClient(options, async (client) => {
     for (const spec of checked) {
       const port = await client.publish(spec);

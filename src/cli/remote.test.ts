@@ -88,6 +88,14 @@ describe('published ports', () => {
     });
   });
 
+  it('come in ranges', async () => {
+    expect(lines((await ask('publish', '127.0.0.1:8000-8002:80-82')).out)).toEqual([
+      'published 127.0.0.1:8000:80/tcp (id 1)',
+      'published 127.0.0.1:8001:81/tcp (id 2)',
+      'published 127.0.0.1:8002:82/tcp (id 3)',
+    ]);
+  });
+
   it('say which port the host chose, and that one is taken', async () => {
     const { out } = await ask('publish', '--json', '127.0.0.1:0:80');
     const { port } = JSON.parse(out) as { port: number };

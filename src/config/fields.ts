@@ -5,7 +5,7 @@
 import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
-import { parsePublish } from '../forwarder/index.js';
+import { expandPublish, parsePublish } from '../forwarder/index.js';
 import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
 import { parseRule } from '../policy/index.js';
 
@@ -124,7 +124,10 @@ export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny
   return parseRule(match[1] as 'allow' | 'deny', match[2]!);
 });
 
-export const publish = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
+export const publish = parsedBy('ports such as 127.0.0.1:8080:80/tcp or 8000-8009:8000-8009', expandPublish);
+
+/** The same of one port. */
+export const publishOne = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
 
 const RATE = 'a rate such as 100mbit, 500kbit or 2gbit, or bits per second; 64kbit to 1000gbit';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatPublish, parsePublish } from './index.js';
+import { expandPublish, formatPublish, parsePublish } from './index.js';
 
 describe('published ports as text', () => {
   it.each([
@@ -37,4 +37,40 @@ describe('published ports as text', () => {
       }) as Error,
     );
   });
+});
+
+describe('ranges of ports', () => {
+  it.each([
+    ['8000-8002:9000-9002', ['8000:9000', '8001:9001', '8002:9002']],
+    [
+      'build@[::1]:53-54:10.0.0.2:53-54/udp',
+      ['build@[::1]:53:10.0.0.2:53/udp', 'build@[::1]:54:10.0.0.2:54/udp'],
+    ],
+    ['127.0.0.1:65535-65535:1-1', ['127.0.0.1:65535:1']],
+    ['8080:80/tcp', ['8080:80/tcp']],
+  ])('%s', (text, all) => expect(expandPublish(text)).toEqual(all));
+
+  it('may be all ports', () => {
+    expect(expandPublish('1-65535:1-65535')).toHaveLength(65_535);
+  });
+
+  it.each([
+    '8000-8002:9000-9001',
+    '9-8:9-8',
+    '0-1:0-1',
+    '65535-65536:1-2',
+    '1-2:65535-65536',
+    '1-2:0-1',
+    '1-2:3',
+    '1:2-3',
+    'a b@1-2:1-2',
+    '1-2:1-2/sctp',
+  ])('refuses "%s" and says the form', (text) =>
+    expect(() => expandPublish(text)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_NETPROXY_CONFIG',
+        remedy: expect.stringContaining('HOSTPORT') as string,
+      }) as Error,
+    ),
+  );
 });

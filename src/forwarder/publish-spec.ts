@@ -14,7 +14,7 @@ export interface PublishSpec {
 }
 
 const SYNTAX =
-  '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, [::1]:8080:192.168.127.3:80';
+  '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, 8000-8009:8000-8009, [::1]:8080:192.168.127.3:80';
 
 function bad(text: string, why: string): NetproxyError {
   return new NetproxyError('ERR_NETPROXY_CONFIG', `bad port to publish "${text}": ${why}`, {
@@ -52,6 +52,33 @@ export function parsePublish(text: string): PublishSpec {
   if (hostPort > 65535) throw bad(text, `${hostPort} is no port (0 to 65535)`);
   if (guestPort < 1 || guestPort > 65535) throw bad(text, `${guestPort} is no port (1 to 65535)`);
   return { protocol, hostIp, hostPort, guest, guestIp, guestPort };
+}
+
+/**
+ * The specs of single ports of which a text with ranges speaks: `8000-8002:9000-9002/udp` is three, port by port. A text without
+ * ranges is itself. Throws ERR_NETPROXY_CONFIG.
+ */
+export function expandPublish(text: string): string[] {
+  const match = /^(.*?)(\d+)-(\d+):((?:[\d.]+:)?)(\d+)-(\d+)(\/\w+)?$/.exec(text.trim());
+  if (match === null) {
+    parsePublish(text);
+    return [text];
+  }
+  const [, before = '', first, last, guest = '', guestFirst, guestLast, protocol = ''] = match;
+  const [low, high, guestLow, guestHigh] = [first, last, guestFirst, guestLast].map(Number) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  if (low < 1 || high > 65_535 || guestHigh > 65_535) throw bad(text, 'a range lies within 1 to 65535');
+  if (high < low || high - low !== guestHigh - guestLow)
+    throw bad(text, 'both ranges rise and are of one length');
+  return Array.from({ length: high - low + 1 }, (_, i) => {
+    const one = `${before}${low + i}:${guest}${guestLow + i}${protocol}`;
+    parsePublish(one);
+    return one;
+  });
 }
 
 /** The spec as `netproxy` shows it. */

@@ -12,7 +12,13 @@ import {
   macHigh,
   macLow,
 } from '../core/index.js';
-import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
+import {
+  GuestStream,
+  type PublishSpec,
+  expandPublish,
+  formatPublish,
+  parsePublish,
+} from '../forwarder/index.js';
 import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js';
 import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
@@ -115,7 +121,8 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     try {
       this.parts.state.open();
       this.parts.routes?.start();
-      for (const spec of this.config.publish ?? []) await this.publish(spec);
+      for (const spec of this.config.publish ?? [])
+        for (const one of typeof spec === 'string' ? expandPublish(spec) : [spec]) await this.publish(one);
     } catch (error) {
       await this.stop(0);
       throw error;
