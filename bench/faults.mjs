@@ -8,12 +8,13 @@
  */
 import { fileURLToPath } from 'node:url';
 import { BULK, Lab, TARGET } from './lib/lab.mjs';
+import { grown, kernelCounters } from './lib/kernel-counters.mjs';
 import { PEERS } from './lib/peers.mjs';
 import { NetproxyPlain, plainTap } from './lib/plain-tap.mjs';
 import { median } from './lib/results.mjs';
 import { begin, bringUp, conclude } from './lib/small-bench.mjs';
 import { markdown, short } from './lib/table.mjs';
-import { BenchError, buildTools, sh } from './lib/tools.mjs';
+import { BenchError, buildTools } from './lib/tools.mjs';
 
 const CABLE = fileURLToPath(new URL('lib/cable.mjs', import.meta.url));
 const MIB = 1024 * 1024;
@@ -43,20 +44,8 @@ class LinuxFaults extends PEERS.get('veth') {
   }
 }
 
+/** Sent again, timeouts, probes of the tail, retransmissions that were lost: of the kernel that sent. */
 const COUNTED = ['RetransSegs', 'TCPTimeouts', 'TCPLossProbes', 'TCPLostRetransmit'];
-
-/** What the kernel in a namespace has counted: what it sent again, timeouts, probes of the tail, retransmissions that were lost. */
-function kernelCounters(netns) {
-  const text = sh('ip', 'netns', 'exec', netns, 'cat', '/proc/net/snmp', '/proc/net/netstat');
-  const lines = text
-    .trim()
-    .split('\n')
-    .map((line) => line.split(' '));
-  const all = new Map();
-  for (let i = 0; i + 1 < lines.length; i += 2)
-    lines[i].forEach((name, k) => all.set(name, Number(lines[i + 1][k])));
-  return COUNTED.map((name) => all.get(name) ?? 0);
-}
 
 /** One transfer; seconds, and the peer's CPU seconds. `sender`: counters of the kernel that sent, where one did. */
 async function transfer(lab, { way, bytes }) {
@@ -74,13 +63,11 @@ async function transfer(lab, { way, bytes }) {
     const open = await guest.event('open', PATIENCE);
     const result = await (way === 'up' ? server : guest).result(PATIENCE);
     if (!result.exact) throw new BenchError('the bytes that came are not those that were sent');
-    const after = kernelCounters(kernel);
-    const sender = Object.fromEntries(COUNTED.map((name, i) => [name, after[i] - counted[i]]));
-    return { secs: result.at - open.at, cpu: lab.cpu().peer - before, sender };
-  } catch (error) {
-    throw new BenchError(
-      `${error.message}; server: ${server.said.trim()}; guest: ${guest?.said.trim()}; peer: ${lab.peers[0].over} ${lab.peers[0].exit} ${lab.peers[0].complaints}`,
-    );
+    return {
+      secs: result.at - open.at,
+      cpu: lab.cpu().peer - before,
+      sender: grown(kernel, counted, COUNTED),
+    };
   } finally {
     await Promise.all([server.kill(), guest?.kill()]);
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Budget } from './budget.js';
 import { plainMemory } from './memory.js';
-import { SendRing } from './ring.js';
+import { LEAST_RING, SendRing } from './ring.js';
 
 const KIB = 1024;
 
@@ -21,21 +21,21 @@ describe('Budget', () => {
     expect([all.peak, one.peak]).toEqual([100, 60]);
   });
 
-  it('rings grow no more when it is full, but each may have its first 16 KiB', () => {
+  it('rings grow no more when it is full, but each may have LEAST_RING', () => {
     const budget = new Budget(64 * KIB);
     const first = new SendRing(plainMemory, 1024 * KIB, budget);
     const second = new SendRing(plainMemory, 1024 * KIB, budget);
     const third = new SendRing(plainMemory, 1024 * KIB, budget);
     expect(first.write(new Uint8Array(64 * KIB))).toBe(64 * KIB);
     expect(budget.full).toBe(true);
-    expect([first.room, second.room, third.room]).toEqual([0, 16 * KIB, 16 * KIB]);
-    expect(second.write(new Uint8Array(64 * KIB))).toBe(16 * KIB);
+    expect([first.room, second.room, third.room]).toEqual([0, LEAST_RING, LEAST_RING]);
+    expect(second.write(new Uint8Array(64 * KIB))).toBe(LEAST_RING);
     // Nothing that was taken is lost, and what leaves makes room again.
     first.release(1000);
     expect(first.room).toBe(1000);
     first.release(first.bytes);
     first.free();
-    expect(budget.used).toBe(16 * KIB);
+    expect(budget.used).toBe(LEAST_RING);
     expect(third.write(new Uint8Array(20 * KIB))).toBe(20 * KIB);
     second.free();
     third.free();

@@ -4,7 +4,7 @@
  * integers; the ring's sizes are powers of two, so that a position finds its place by a mask.
  *
  * It grows as bytes wait in it, gives all memory back when it is idle, and takes no more than its budget allows: beyond
- * FLOOR bytes, which every stream may have whatever the budget says.
+ * LEAST_RING bytes, which every stream may have whatever the budget says.
  */
 import type { Budget } from './budget.js';
 import type { Memory, Region } from './memory.js';
@@ -12,8 +12,13 @@ import type { Memory, Region } from './memory.js';
 const EMPTY = new Uint8Array(0);
 const NO_REGION: Region = { id: 0, bytes: EMPTY, view: new DataView(EMPTY.buffer) };
 
-/** The first size of a ring, and what a budget never refuses, bytes. */
-const FLOOR = 16 * 1024;
+/** The first size of a ring, bytes. */
+const FIRST = 16 * 1024;
+/**
+ * What a budget never refuses, bytes: enough for two segments of Ethernet, so that a stream goes on; so little that those
+ * who open ten thousand of them and read none gain nothing.
+ */
+export const LEAST_RING = 4 * 1024;
 
 export class SendRing {
   private readonly memory: Memory;
@@ -47,7 +52,8 @@ export class SendRing {
 
   /** Bytes that could be taken now, growth included. */
   get room(): number {
-    const most = this.budget?.full === true ? Math.min(this.most, Math.max(this.size, FLOOR)) : this.most;
+    const most =
+      this.budget?.full === true ? Math.min(this.most, Math.max(this.size, LEAST_RING)) : this.most;
     return Math.max(most - this.bytes, 0);
   }
 
@@ -66,7 +72,7 @@ export class SendRing {
     const need = this.bytes + Math.min(n, this.room);
     let { size } = this;
     if (size >= need) return;
-    if (size === 0) size = FLOOR;
+    if (size === 0) size = this.budget?.full === true ? LEAST_RING : FIRST;
     while (size < need) size *= 2;
     this.resize(Math.min(size, this.limit));
   }

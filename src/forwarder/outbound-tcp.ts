@@ -3,7 +3,8 @@
  *
  * Limits: a guest has MAX_DIALS_PER_GUEST pending dials, MAX_DIALS_PER_DESTINATION of them to one address and port: a SYN beyond
  * is dropped and counted, and the guest's own retransmission tries again. MAX_FLOWS_PER_GUEST connections; a SYN beyond
- * is refused. A dial ends after DIAL_TIMEOUT or when the guest gives up.
+ * is refused. MAX_HALF_OPEN_PER_GUEST dials that were answered and wait for the guest's ACK: a SYN beyond is dropped, too, before it
+ * costs a socket. A dial ends after DIAL_TIMEOUT or when the guest gives up.
  */
 import {
   type Errno,
@@ -23,6 +24,8 @@ import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 export const MAX_DIALS_PER_GUEST = 8192;
 export const MAX_DIALS_PER_DESTINATION = 4096;
 export const MAX_FLOWS_PER_GUEST = 32_768;
+/** A guest that is served acknowledges within a turn or two: more than a few half-open connections are a flood. */
+export const MAX_HALF_OPEN_PER_GUEST = 1024;
 /** As long as a Linux guest keeps trying with its default of 6 SYN retransmissions, ms. */
 export const DIAL_TIMEOUT: Millis = 127_000;
 /** A host without ports or memory for the moment is asked again after this, ms, this many times. */
@@ -86,6 +89,7 @@ export function outboundCounters() {
     cancelled: 0,
     guestDialLimit: 0,
     destinationDialLimit: 0,
+    halfOpenLimit: 0,
     flowLimit: 0,
     denied: 0,
     resets: 0,
@@ -100,6 +104,8 @@ interface Dial {
   readonly target: { readonly host: string; readonly port: number };
   readonly timer: Timer;
   tries: number;
+  /** The SYN was answered; the guest's ACK is to come. */
+  halfOpen: boolean;
   /** The last trouble was the host's own lack of something. */
   pending: boolean;
 }
@@ -113,6 +119,7 @@ export class OutboundTcp implements FlowOwner {
   private readonly options: ConnectionOptions;
   private readonly dials = new Map<TcpFlow, Dial>();
   private readonly perGuest = new Map<number, number>();
+  private readonly halfOpen = new Map<number, number>();
   private readonly perDestination = new Map<string, number>();
   private readonly live = new Set<TcpFlow>();
 
@@ -163,6 +170,10 @@ export class OutboundTcp implements FlowOwner {
       counters.guestDialLimit++;
       return;
     }
+    if ((this.halfOpen.get(syn.port.id) ?? 0) >= MAX_HALF_OPEN_PER_GUEST) {
+      counters.halfOpenLimit++;
+      return;
+    }
     if ((this.perDestination.get(destination) ?? 0) >= limits.dialsPerDestination) {
       counters.destinationDialLimit++;
       return;
@@ -177,6 +188,7 @@ export class OutboundTcp implements FlowOwner {
       destination,
       target,
       tries: 0,
+      halfOpen: false,
       pending: true,
       timer: new Timer(() => {
         this.timeUp(dial);
@@ -195,6 +207,13 @@ export class OutboundTcp implements FlowOwner {
   private attempt(dial: Dial): void {
     dial.tries++;
     dial.flow.attach(this.io.dial({ kind: 'tcp', ...dial.target }, dial.flow));
+  }
+
+  flowAnswered(flow: TcpFlow): void {
+    const dial = this.dials.get(flow);
+    if (dial === undefined || dial.halfOpen) return;
+    dial.halfOpen = true;
+    bump(this.halfOpen, dial.port.id, 1);
   }
 
   flowOpened(flow: TcpFlow): void {
@@ -253,6 +272,7 @@ export class OutboundTcp implements FlowOwner {
     if (dial === undefined) return;
     this.dials.delete(flow);
     this.stack.timers.cancel(dial.timer);
+    if (dial.halfOpen) bump(this.halfOpen, dial.port.id, -1);
     bump(this.perGuest, dial.port.id, -1);
     bump(this.perDestination, dial.destination, -1);
   }

@@ -17,6 +17,8 @@ export type FlowPhase = 'finding' | 'dialing' | 'open' | 'closed';
 
 /** What an owner of flows wants to know. */
 export interface FlowOwner {
+  /** The host's side of an outbound flow stands, and the guest's SYN is answered. */
+  flowAnswered?(flow: TcpFlow): void;
   /** Both sides stand. */
   flowOpened(flow: TcpFlow): void;
   /** The host refused; the owner answers the guest and nothing else follows but `flowClosed`. */
@@ -79,6 +81,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
 
   connected(): void {
     if (this.phase !== 'dialing') return;
+    this.owner.flowAnswered?.(this);
     this.endpoint.accept();
   }
 

@@ -4,6 +4,7 @@ import type { Budget, FrameOutput, Millis } from '../core/index.js';
 import { Bucket } from '../core/index.js';
 import { FragmentIds } from '../ipv4/index.js';
 import type { Storm } from './storm.js';
+import type { SynBacklog } from './syn-backlog.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
 import type { Throttle } from './throttle.js';
 import { WindowShare } from './window-share.js';
@@ -73,6 +74,10 @@ export class StackPort {
   readonly windows: WindowShare;
   readonly icmpErrors = new Bucket(ICMP_RATE, ICMP_BURST);
   readonly fragmentIds = new FragmentIds();
+  /** SYNs that wait for their turn, and how many more are answered in this one (see SynBacklog). */
+  syns: SynBacklog | undefined;
+  synsLeft = 0;
+  synTurn = -1;
   /** Endpoints that have data to send and wait for the link. */
   readonly held: TcpEndpoint[] = [];
   /** The sender of the last frame, so that a run of frames of one guest costs two comparisons. */

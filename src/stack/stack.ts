@@ -343,12 +343,13 @@ export class Stack {
     if (this.busy) return;
     const now = this.begin();
     try {
+      this.tcp.newTurn();
       this.turn.run(now);
       this.pins.relieve(now);
     } finally {
       this.busy = false;
     }
-    if (this.turn.waiting > 0) this.deferFlush();
+    if (this.turn.waiting > 0 || this.tcp.crowd) this.deferFlush();
     this.rearm();
   }
 
@@ -377,7 +378,10 @@ export class Stack {
   /** Resets every flow, sends what waits, and does nothing more. */
   stop(): void {
     if (this.stopped) return;
-    for (const port of [...this.byId.values()]) for (const endpoint of [...port.endpoints]) endpoint.abort();
+    for (const port of [...this.byId.values()]) {
+      port.syns?.clear();
+      for (const endpoint of [...port.endpoints]) endpoint.abort();
+    }
     this.arp.clear();
     this.flush();
     this.stopped = true;

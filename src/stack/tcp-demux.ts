@@ -30,6 +30,7 @@ import {
 import { FlowTable } from './flow-table.js';
 import type { StackPort } from './port.js';
 import type { Stack } from './stack.js';
+import { type AnswerSyn, SYNS_PER_TURN, SynBacklog } from './syn-backlog.js';
 import { type TcpApplication, TcpEndpoint } from './tcp-endpoint.js';
 
 /**
@@ -68,6 +69,13 @@ export class TcpDemux {
   private readonly secret: HashKey;
   private readonly challenges: ChallengeLimit;
   private readonly segment: SegmentIn;
+  /** Guests whose SYNs wait, and the turns so far. */
+  private readonly crowded = new Set<StackPort>();
+  private turns = 0;
+  private readonly answerSyn: AnswerSyn = (port, neighbour, block, at, length, destination) => {
+    if (readSegment(this.segment, block, at, length, 0))
+      this.deliver(port, neighbour, destination, block.region.view.getInt32(at), this.stack.now());
+  };
 
   constructor(stack: Stack, emptyBlock: Block) {
     this.stack = stack;
@@ -79,6 +87,25 @@ export class TcpDemux {
 
   get size(): number {
     return this.table.size;
+  }
+
+  /** SYNs wait for the next turn. */
+  get crowd(): boolean {
+    return this.crowded.size > 0;
+  }
+
+  /** A turn begins: each guest may open a few connections in it, and those that wait come first. See SynBacklog. */
+  newTurn(): void {
+    this.turns++;
+    if (!this.crowd) return;
+    for (const port of this.crowded) {
+      const { syns } = port;
+      port.synTurn = this.turns;
+      port.synsLeft = SYNS_PER_TURN;
+      if (port.closed) syns?.clear();
+      else syns?.serve(SYNS_PER_TURN, this.answerSyn);
+      if (syns === undefined || syns.size === 0) this.crowded.delete(port);
+    }
   }
 
   /** Connections that still carry something: neither in TIME-WAIT nor ended. */
@@ -213,7 +240,26 @@ export class TcpDemux {
       this.reset(port, neighbour, destination, ports);
       return;
     }
+    if (this.mustWait(port, neighbour, destination)) return;
     this.stack.upper.tcp(this.request(port, neighbour, destination, ports, now));
+  }
+
+  /** A SYN has to wait when its guest has opened enough in this turn, or others wait already. */
+  private mustWait(port: StackPort, neighbour: Neighbour, destination: Ipv4): boolean {
+    if (port.synTurn !== this.turns) {
+      port.synTurn = this.turns;
+      port.synsLeft = SYNS_PER_TURN;
+    }
+    if (port.synsLeft > 0) {
+      port.synsLeft--;
+      return false;
+    }
+    const { block, header, data } = this.segment;
+    const syns = (port.syns ??= new SynBacklog(port, this.stack.deps.pool));
+    if (!syns.push(neighbour, block.region.bytes, header, data - header, destination))
+      this.stack.counters.synBacklogFull++;
+    this.crowded.add(port);
+    return true;
   }
 
   private request(

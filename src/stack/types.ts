@@ -124,6 +124,7 @@ export function stackCounters() {
     tcpHeader: 0,
     tcpChecksum: 0,
     tcpNoConnection: 0,
+    synBacklogFull: 0,
     udpTruncated: 0,
     udpLength: 0,
     udpChecksum: 0,

@@ -28,7 +28,7 @@ export const SLOW_DRAIN: Millis = 1000;
 /** A window is not halved below this, bytes. */
 export const LEAST_TUNED = 64 * 1024;
 /** What a connection may hold whatever its budget says, bytes. */
-export const RECEIVE_FLOOR = 16 * 1024;
+export const RECEIVE_FLOOR = 4 * 1024;
 /** A timestamp older than this is no longer compared (RFC 7323 section 5.5). */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 

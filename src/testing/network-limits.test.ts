@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { emitArp, MAX_NEIGHBOURS } from '../arp/index.js';
-import { formatIpv4, type Ipv4, type Mac, MAC_BROADCAST, MAC_ZERO, parseIpv4 } from '../core/index.js';
+import {
+  fold,
+  formatIpv4,
+  type Ipv4,
+  type Mac,
+  MAC_BROADCAST,
+  MAC_ZERO,
+  parseIpv4,
+  pseudoSum,
+  sumBytes,
+} from '../core/index.js';
 import { emitEthernet, ETHERTYPE_ARP, MAX_MACS_PER_PORT } from '../ethernet/index.js';
-import { MAX_CONNECTIONS, MAX_UDP_CLIENTS } from '../forwarder/index.js';
+import { MAX_CONNECTIONS, MAX_HALF_OPEN_PER_GUEST, MAX_UDP_CLIENTS } from '../forwarder/index.js';
 import { emitIpv4Packet, MAX_DATAGRAMS, REASSEMBLY_TIMEOUT } from '../ipv4/index.js';
 import { MAX_ARP_PENDING } from '../stack/arp-service.js';
 import { ICMP_BURST } from '../stack/port.js';
@@ -21,23 +31,38 @@ function macOf(n: number): Mac {
   return `52:54:01:00:${(n >>> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}` as Mac;
 }
 
+const FIRST_PART = {
+  protocol: 17,
+  ttl: 64,
+  tos: 0,
+  id: 1,
+  dontFragment: false,
+  moreFragments: true,
+  fragmentOffset: 0,
+  options: new Uint8Array(0),
+  payload: new Uint8Array(64),
+};
+
 /** The first part of a datagram whose rest never comes. */
 function fragment(lab: TestNetwork, guest: ScriptedGuest, id: number): Uint8Array {
-  const payload = emitIpv4Packet({
-    source: ip(guest.address!),
-    destination: ip(SERVER),
-    protocol: 17,
-    ttl: 64,
-    tos: 0,
-    id,
-    dontFragment: false,
-    moreFragments: true,
-    fragmentOffset: 0,
-    options: new Uint8Array(0),
-    payload: new Uint8Array(64),
-  });
+  const payload = emitIpv4Packet({ ...FIRST_PART, source: ip(guest.address!), destination: ip(SERVER), id });
   const destination = lab.network.addresses.gatewayMac;
   return emitEthernet({ destination, source: guest.mac, etherType: 0x0800, payload });
+}
+
+/** A SYN under an address of the subnet that the guest's own TCP does not know: nobody answers what comes back. */
+function synFrame(lab: TestNetwork, guest: ScriptedGuest, sourcePort: number): Uint8Array {
+  const payload = new Uint8Array(20);
+  const view = new DataView(payload.buffer);
+  view.setUint16(0, sourcePort);
+  view.setUint16(2, 80);
+  view.setUint16(12, 0x5002);
+  const addresses = { source: ip('192.168.127.77'), destination: ip(SERVER) };
+  const pseudo = pseudoSum(addresses.source, addresses.destination, 6, payload.length);
+  view.setUint16(16, ~fold(sumBytes(payload, 0, payload.length, pseudo)));
+  const packet = emitIpv4Packet({ ...FIRST_PART, ...addresses, protocol: 6, moreFragments: false, payload });
+  const destination = lab.network.addresses.gatewayMac;
+  return emitEthernet({ destination, source: guest.mac, etherType: 0x0800, payload: packet });
 }
 
 describe('limits at limit + 1', () => {
@@ -55,6 +80,20 @@ describe('limits at limit + 1', () => {
     expect(await lab.run(readAll(await lab.run(other.connect(SERVER, 81))))).toBe('ok');
     await lab.run(Promise.all(first));
     expect((await lab.run(sixth)).info().retransmits).toBeGreaterThan(0);
+  });
+
+  it('half-open connections of a guest: one more SYN costs no socket, other guests are served', async () => {
+    await using lab = await testNetwork();
+    const other = await lab.attach();
+    lab.host.accept('*', (socket) => socket.end('ok'));
+    for (let i = 0; i <= MAX_HALF_OPEN_PER_GUEST; i++)
+      lab.guest.sendFrame(synFrame(lab, lab.guest, 10_000 + i));
+    await lab.clock.settle();
+    expect(lab.network.stats().outbound).toMatchObject({ dialed: MAX_HALF_OPEN_PER_GUEST, halfOpenLimit: 1 });
+    expect(await lab.run(readAll(await lab.run(other.connect(SERVER, 81))))).toBe('ok');
+    // They are given up in the end, and then there is room again.
+    await lab.clock.advance(120_000);
+    expect(await lab.run(readAll(await lab.run(lab.guest.connect(SERVER, 81))))).toBe('ok');
   });
 
   it('pending dials to one destination', async () => {

@@ -5,10 +5,13 @@
 //
 // framing: qemu, connect or vpnkit, written here from the protocols' description, without netproxy's own code.
 // stream: {"connect":PATH}, {"listen":PATH}, {"fd":N}, or {"vsock":[CID,PORT]} (only inside a QEMU guest).
+// blind: {"count":N,"seed":S}: with qemu framing, that many frames of somebody in the same guest who may send anything follow the
+// kernel's: resets, SYNs and data for its connections, whose numbers are guessed (attack-frames.mjs).
 // The crate opens the TAP and the vsock, which Node cannot. Prints {"attached":…} when frames may flow;
 // ends with code 0 when the stream does.
 
 import { connect, createServer, Socket } from 'node:net';
+import { blind } from './attack-frames.mjs';
 import { loadNative } from '../../dist/native/index.js';
 
 const READ = 1;
@@ -290,11 +293,13 @@ const onData = (data) => {
 stream.onData = onData;
 onData(Buffer.alloc(0));
 stream.onDrain = () => tap.pause(false);
+const attack = request.blind === undefined ? undefined : blind(request.blind);
 tap.start((frames) => {
   const pieces = frames.flatMap((frame) => {
     const head = Buffer.alloc(framing.bytes);
     framing.write(head, frame.length);
-    return [head, frame];
+    const injected = attack?.(Buffer.concat([head, frame]));
+    return injected === undefined ? [head, frame] : [head, frame, injected];
   });
   if (!stream.write(pieces)) tap.pause(true);
 });
