@@ -162,6 +162,10 @@ export class UdpNat implements MappingOwner {
     const { counters } = this;
     if (ip === 0 && port === 0) {
       counters.noSocket++;
+      this.stack.deps.logger.warn(`the host cannot open more UDP sockets (${errno}); guests will try again`, {
+        errno,
+        every: 10_000,
+      });
       this.remove(mapping);
       return;
     }

@@ -34,6 +34,8 @@ export interface NativeLinkStats {
 
 /** The part of native's Poller that links use. */
 export interface LinkPoller {
+  /** Monotonic time, ms. */
+  now(): number;
   interest(handle: number, mask: number): number;
   closeHandle(handle: number): number;
   register(memory: Uint8Array | Int32Array): number;

@@ -62,7 +62,14 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.config = config;
     this.parts = assemble(
       config,
-      { ...deps, logger: telling(deps.logger ?? silentLogger, (message) => this.emit('warning', message)) },
+      {
+        ...deps,
+        logger: telling(
+          deps.logger ?? silentLogger,
+          () => this.parts.scheduler,
+          (message) => this.emit('warning', message),
+        ),
+      },
       (event) => this.emit('lease', event),
     );
     const { pool, logger, native, addresses, roster } = this.parts;

@@ -69,8 +69,8 @@ export class Guard {
       stack.counters.spoofedMac++;
       port.counters.spoofed++;
       stack.deps.logger.warn(
-        `${port.label} sends from ${macFrom(high, low)}, the MAC address of another guest: its frames are dropped`,
-        { every: 60_000, guest: port.label },
+        `${port.label} sends from the MAC address of another guest: these frames are dropped`,
+        { every: 60_000, mac: macFrom(high, low) },
       );
       return false;
     }

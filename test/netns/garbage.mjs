@@ -4,12 +4,16 @@
 //
 //   garbage.mjs '{"path":"/run/vm.sock","frames":100000,"seed":1,"mac":"02:…","gateway":"192.168.127.1","guest":"192.168.127.9"}'
 //
+//
+// With "seconds" it floods for so long instead, as fast as the link takes it: ARP, DHCP, invented MAC addresses, fragments, SYNs, UDP
+// to all ports, and packets under the addresses of "victims" ([{"ip","mac"}]) and to them.
+//
 // Prints {"sent","connections","received"} as its last line. The same seed sends the same frames.
 
 import { connect } from 'node:net';
 
 const request = JSON.parse(process.argv[2]);
-const { path, frames: total, seed, gateway, guest, peer } = request;
+const { path, frames: total = 0, seed, gateway, guest, peer, seconds, victims = [] } = request;
 
 // --- randomness (xorshift32) ------------------------------------------------------------------------------
 
@@ -200,6 +204,42 @@ function random() {
   return frame;
 }
 
+/** What a flood repeats: some thousand frames, made before it begins. */
+function floodFrames() {
+  const port = () => 1 + below(65_535);
+  const from = () => `192.168.127.${2 + below(250)}`;
+  const kinds = [
+    () => arp(1, from()),
+    () => arp(2, gateway),
+    () => dhcp(pick([1, 3])),
+    () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000, to: peer }),
+    () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000 | below(8000), to: peer }),
+    () => tcp(port(), pick([80, port()]), 2, { options: MSS }),
+    () => udp(port(), port(), Buffer.alloc(32), { to: peer }),
+    () => udp(port(), 53, dns(`n${below(100_000)}.lab.test`)),
+    () => udp(port(), 9, Buffer.alloc(32), { from: pick(victims).ip, to: peer }),
+    () => invented(ether(0x88b5, Buffer.alloc(46), BROADCAST)),
+    () => invented(ether(0x0800, Buffer.alloc(46))),
+    () => icmp(8, 0, Buffer.alloc(60, 7)),
+  ];
+  for (const { ip: to, mac } of victims) {
+    const toVictim = (frame) => Buffer.concat([macBytes(mac), frame.subarray(6)]);
+    kinds.push(() =>
+      toVictim(
+        udp(7, 6666, Buffer.alloc(32), { from: pick([gateway, ...victims.map((one) => one.ip)]), to }),
+      ),
+    );
+    kinds.push(() => Buffer.concat([BROADCAST, macBytes(mac), ether(0x88b5, Buffer.alloc(46)).subarray(12)]));
+  }
+  return Array.from({ length: 8192 }, (_, i) => kinds[i % kinds.length]());
+}
+
+/** The same frame from an address that nobody has. */
+function invented(frame) {
+  frame.writeUInt32BE(u32(), 8);
+  return frame;
+}
+
 // --- sending ----------------------------------------------------------------------------------------------
 
 const result = { sent: 0, connections: 0, received: 0 };
@@ -258,6 +298,25 @@ async function brokenStreams() {
   return socket;
 }
 
+/** The whole flood again and again. */
+async function flood() {
+  const frames = floodFrames();
+  const bytes = Buffer.concat(frames.map(framed));
+  const socket = await open();
+  const end = Date.now() + seconds * 1000;
+  while (Date.now() < end && !socket.destroyed) {
+    await write(socket, bytes);
+    result.sent += frames.length;
+    // The socket's own events, such as its end.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  result.alive = !socket.destroyed;
+  socket.destroy();
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  process.exit(0);
+}
+
+if (seconds !== undefined) await flood();
 const hanging = await brokenStreams();
 let socket = await open();
 const batch = [];

@@ -203,6 +203,31 @@ const MODES = {
     return { count };
   },
 
+  /** Asks for the gateway's name every `interval` ms, for `millis`; how long answers took, ms, and how many never came. */
+  async dns({ address, millis, interval }) {
+    const socket = createSocket('udp4');
+    const name = Buffer.from('\x07gateway\x08netproxy\x08internal\0');
+    const asked = new Map();
+    const times = [];
+    socket.on('message', (data) => {
+      const at = asked.get(data.readUInt16BE(0));
+      asked.delete(data.readUInt16BE(0));
+      if (at !== undefined) times.push(performance.now() - at);
+    });
+    const end = performance.now() + millis;
+    for (let id = 1; performance.now() < end; id++) {
+      const head = Buffer.from([id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+      asked.set(id, performance.now());
+      socket.send(Buffer.concat([head, name, Buffer.from([0, 1, 0, 1])]), 53, address);
+      await sleep(interval);
+    }
+    await sleep(1000);
+    socket.close();
+    times.sort((a, b) => a - b);
+    const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))];
+    return { answered: times.length, lost: asked.size, p50: at(0.5), p99: at(0.99) };
+  },
+
   /** Listens, takes one connection, and tells what came and how it ended. Prints {"listening"} first. */
   async takeOne({ address, port, bytes = 0, reset = false, timeoutMs = 20_000 }) {
     const server = createServer({ allowHalfOpen: true });

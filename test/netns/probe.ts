@@ -36,6 +36,8 @@ export type ProbeRequest =
   | (Endpoint & { readonly mode: 'late'; readonly bytes: number; readonly holdMs?: number })
   /** Dials that are given up before anybody answered. */
   | (Endpoint & { readonly mode: 'giveUp'; readonly count?: number; readonly holdMs?: number })
+  /** Queries for `millis`, one each `interval` ms: `answered`, `lost`, `p50`, `p99` (ms). */
+  | { readonly mode: 'dns'; readonly address: string; readonly millis: number; readonly interval: number }
   /** A server for one connection: sends `bytes`, then FIN or RST. */
   | (Endpoint & { readonly mode: 'takeOne'; readonly bytes?: number; readonly reset?: boolean });
 
