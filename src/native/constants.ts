@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 
 /** What a handle became ready for, and what to ask for with `interest`. */
 export const READ = 1;
-/** Room to write; for a link with pending bytes: they are all gone. */
+/** Room to write; for a link with pending bytes: they are all gone; for a timer: it rang. */
 export const WRITE = 2;
 /** A pending error (`soError` tells it; a UDP socket: `udpErrors`). Reported without being asked for. */
 export const ERR = 4;

@@ -51,6 +51,26 @@ describe.skipIf(missingAddon())('a wake-up of a hub', () => {
     expect(rings).toEqual(['near']);
   });
 
+  it('rings also when others took all the time of the turn before it', async () => {
+    // Handles are told in the order in which they became ready: all but one of these stand behind one that is slow.
+    const rings = new Set<number>();
+    const busy = (): void => {
+      const until = performance.now() + 5;
+      while (performance.now() < until);
+    };
+    const wakeups = Array.from({ length: 3 }, (_, i) =>
+      hub.wakeup(() => {
+        rings.add(i);
+        busy();
+      }),
+    );
+    for (const wakeup of wakeups) wakeup!.set(1);
+    // All have rung before the poller looks.
+    busy();
+    await sleep(50);
+    expect(rings.size).toBe(3);
+  });
+
   it('is silent when it was stopped, and stopping gives its descriptor back', async () => {
     let rings = 0;
     const before = hub.poller.handleCount();

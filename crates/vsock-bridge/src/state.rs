@@ -298,9 +298,10 @@ impl State {
             let ended = events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0;
             return WRITE | if ended { ERR } else { 0 };
         }
-        // Set anew since it rang: then there is nothing to tell.
-        if matches!(entry.object, Object::Timer) && !crate::timers::take(entry.fd.as_raw_fd()) {
-            return 0;
+        // A ring is told once, for it is taken here: as WRITE, which nobody puts off, unlike READ. Set anew since it rang:
+        // then there is nothing to tell.
+        if matches!(entry.object, Object::Timer) {
+            return if crate::timers::take(entry.fd.as_raw_fd()) { WRITE } else { 0 };
         }
         let mut bits = 0;
         if has(libc::EPOLLIN) {
