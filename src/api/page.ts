@@ -2,11 +2,11 @@
  * Lists are written piece by piece: items are made and written SLICE at a time, the data path has its turn in between, and
  * a reader that is slow holds up nobody but itself.
  */
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import * as z from 'zod';
 import { field } from '../config/index.js';
 import type { Listing } from './route.js';
+import { drained } from './streams.js';
 
 /** Items made in one turn of the event loop. */
 const SLICE = 100;
@@ -50,6 +50,6 @@ export async function writePage(response: ServerResponse, listing: Listing, limi
 async function written(response: ServerResponse, text: string): Promise<boolean> {
   if (response.destroyed) return false;
   if (response.write(text)) await new Promise((resolve) => setImmediate(resolve));
-  else await Promise.race([once(response, 'drain'), once(response, 'close')]);
+  else await drained(response);
   return !response.destroyed;
 }

@@ -28,9 +28,11 @@ export const ROUTES: readonly Route[] = [
   ...streamRoutes,
 ];
 
-/** The OpenAPI document of the control API, which is docs/openapi.json. */
-export function apiDocument(): Record<string, unknown> {
-  return openApiDocument(ROUTES);
+let document: Readonly<Record<string, unknown>> | undefined;
+
+/** The OpenAPI document of the control API, which is docs/openapi.json. Made once: guests may ask for it. */
+export function apiDocument(): Readonly<Record<string, unknown>> {
+  return (document ??= openApiDocument(ROUTES));
 }
 
 export interface Found {

@@ -1,11 +1,11 @@
 /** Answers that go on: events and captures, and clients that do not read. */
-import { type IncomingMessage, request } from 'node:http';
-import { connect } from 'node:net';
+import { IncomingMessage, ServerResponse, request } from 'node:http';
+import { Socket, connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ApiEvent, connectApi } from '../client/index.js';
 import { type ApiLab, apiLab } from './api.testutil.js';
 import { eventSchema } from './schemas.js';
-import { MAX_QUEUED, MAX_STREAMS, REMEMBERED } from './streams.js';
+import { MAX_QUEUED, MAX_STREAMS, REMEMBERED, drained } from './streams.js';
 
 let api: ApiLab;
 beforeEach(async () => {
@@ -197,6 +197,35 @@ describe('captures', () => {
     socket.write(Buffer.alloc(sent));
     await lab.clock.runUntil(() => lab.network.flows()[0]?.bytesToHost === sent, 600_000);
     response.destroy();
+  });
+});
+
+describe('whoever waits for a reader', () => {
+  it('leaves no listener behind, though the response lives long', async () => {
+    const response = new ServerResponse(new IncomingMessage(new Socket()));
+    for (const event of ['drain', 'close', 'drain', 'drain']) {
+      const waiting = drained(response);
+      response.emit(event);
+      await waiting;
+    }
+    expect(response.eventNames().filter((name) => name === 'drain')).toEqual([]);
+    expect(response.listenerCount('close')).toBe(0);
+  });
+
+  it('writes nothing to a capture that the API has ended', async () => {
+    const { lab } = api;
+    lab.host.accept('198.51.100.1', (socket) => socket.resume());
+    const response = await open('/v1/capture');
+    const socket = await lab.run(lab.guest.connect('198.51.100.1', 80));
+    socket.write(Buffer.alloc(12 * 1024 * 1024));
+    await lab.clock.runUntil(() => lab.network.flows()[0]!.bytesToHost > 4 * 1024 * 1024, 600_000);
+    const ended = new Promise((resolve) => response.once('close', resolve));
+    response.once('error', () => undefined);
+    // What waits in the capture is written behind the end: an error of the response would end the process.
+    api.api.close();
+    response.resume();
+    await ended;
+    await lab.clock.settle();
   });
 });
 

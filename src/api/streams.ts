@@ -115,6 +115,17 @@ export class Streams {
   }
 }
 
+/** Resolves when the reader has taken what waits, or went away. Leaves no listener behind, however often it is asked. */
+export function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+  });
+}
+
 function frameOf({ id, event }: Told): string {
   return `${id === 0 ? '' : `id: ${id}\n`}event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`;
 }

@@ -1,5 +1,4 @@
 /** Answers that go on until one side ends them: events and captures. */
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import * as z from 'zod';
 import { field } from '../../config/index.js';
@@ -9,7 +8,7 @@ import { CaptureWriter } from '../../observe/index.js';
 import { Problem } from '../problem.js';
 import { stream } from '../route.js';
 import { EVENTS, eventSchema } from '../schemas.js';
-import { REMEMBERED } from '../streams.js';
+import { REMEMBERED, drained } from '../streams.js';
 
 const isEvent = (word: string): boolean => (EVENTS as readonly string[]).includes(word);
 
@@ -73,7 +72,7 @@ export const streamRoutes = [
         const stop = network.capture(({ name, link }) =>
           guest === undefined || name === guest ? capture.sink(`${name} ${link.kind}`) : undefined,
         );
-        await once(response, 'close');
+        await new Promise((resolve) => response.once('close', resolve));
         stop();
         await capture.close();
       };
@@ -86,8 +85,9 @@ function targetOf(response: ServerResponse) {
   return {
     name: 'of a client',
     write: async (bytes: Uint8Array): Promise<void> => {
-      if (response.destroyed || response.write(bytes)) return;
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
+      // Ended: the API closes.
+      if (response.destroyed || response.writableEnded || response.write(bytes)) return;
+      await drained(response);
     },
     close: () => Promise.resolve(),
   };
