@@ -1,6 +1,6 @@
 /** What a state file needs of a disk: read it, put it aside, write it anew, add to it. Nothing here knows what is in it. */
 import { readFileSync, renameSync, statSync } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { lockState } from './state-lock.js';
 
@@ -42,7 +42,9 @@ export const nodeDisk: StateDisk = {
   replace: async (path, text) => {
     const folder = dirname(path);
     const draft = `${path}.tmp`;
-    const file = await open(draft, 'w', 0o600);
+    // Always a new file of ours: not what somebody else put there, nor where a link leads.
+    await rm(draft, { force: true });
+    const file = await open(draft, 'wx', 0o600);
     try {
       await file.writeFile(text);
       await file.sync();

@@ -1,11 +1,13 @@
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -80,6 +82,19 @@ describe('a state file', () => {
     expect(readdirSync(join(folder, 'deep', 'er')).sort()).toEqual(['state', 'state.lock']);
     await store.close();
     expect(readdirSync(join(folder, 'deep', 'er'))).toEqual(['state']);
+  });
+
+  it('never goes where a link leads that somebody put in the place of the draft', async () => {
+    const victim = join(folder, 'victim');
+    writeFileSync(victim, 'precious', { mode: 0o644 });
+    symlinkSync(victim, `${path}.tmp`);
+    const store = open();
+    store.put('lease', 'a', 1);
+    expect(await committed(store)).toBe(true);
+    await store.close();
+    expect(readFileSync(victim, 'utf8')).toBe('precious');
+    expect(lstatSync(path).isFile()).toBe(true);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   it('holds what commit said at every moment, whatever comes in between', async () => {
