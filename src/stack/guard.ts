@@ -174,6 +174,11 @@ export class Guard {
       type = view.getUint16(next + 2);
       next += 4;
     }
+    // Some systems take off any number of tags, so a frame with more than anybody needs hides what it is.
+    if (isTag(type) && this.strict) {
+      this.spoofed(from);
+      return false;
+    }
     if (type === ETHERTYPE_ARP) return next + ARP_LENGTH > end || this.mayPassArp(from, view, at, next);
     if (type === ETHERTYPE_IPV4) return next + IP_HEADER > end || this.mayPassIpv4(from, view, next, end);
     if (type === ETHERTYPE_IPV6 && this.strict && isFromRouter(view, next, end)) {

@@ -10,8 +10,8 @@ import { codeOf } from './testing.testutil.js';
 
 const ip = (text: string): Ipv4 => parseIpv4(text)!;
 
-/** "This address is mine", told to one guest, with or without a VLAN tag. */
-function claim(from: ScriptedGuest, to: ScriptedGuest, address: string, tagged = false): Uint8Array {
+/** "This address is mine", told to one guest, behind so many VLAN tags. */
+function claim(from: ScriptedGuest, to: ScriptedGuest, address: string, tags = 0): Uint8Array {
   const packet = {
     operation: 2,
     senderMac: from.mac,
@@ -21,8 +21,9 @@ function claim(from: ScriptedGuest, to: ScriptedGuest, address: string, tagged =
   };
   const arp = emitArp(packet);
   const frame = { destination: to.mac, source: from.mac };
-  if (!tagged) return emitEthernet({ ...frame, etherType: ETHERTYPE_ARP, payload: arp });
-  return emitEthernet({ ...frame, etherType: 0x8100, payload: Uint8Array.of(0, 0, 8, 6, ...arp) });
+  if (tags === 0) return emitEthernet({ ...frame, etherType: ETHERTYPE_ARP, payload: arp });
+  const more = Array.from({ length: tags - 1 }, () => [0, 0, 0x81, 0]).flat();
+  return emitEthernet({ ...frame, etherType: 0x8100, payload: Uint8Array.of(...more, 0, 0, 8, 6, ...arp) });
 }
 
 function udp(from: { mac: Mac; ip: string; port: number }, to: ScriptedGuest, port: number): Uint8Array {
@@ -56,9 +57,16 @@ describe('a guest that lies about who it is', () => {
     await lab.run(lab.guest.arp(hostAlias!));
     await lab.run(lab.guest.arp(third.address!));
     for (const address of [gateway, hostAlias!, third.address!]) {
-      for (const tagged of [false, true]) rogue.sendFrame(claim(rogue, lab.guest, address, tagged));
+      for (const tags of [0, 1, 2]) rogue.sendFrame(claim(rogue, lab.guest, address, tags));
     }
     await lab.clock.settle();
+    const before = lab.network.stats().stack.spoofedSource;
+    const heard = lab.guest.frames.record();
+    // Linux takes off any number of tags of VLAN 0.
+    for (const tags of [3, 4, 10]) rogue.sendFrame(claim(rogue, lab.guest, third.address!, tags));
+    await lab.clock.settle();
+    expect(heard.stop().filter(({ ethernet }) => ethernet.source === rogue.mac)).toEqual([]);
+    expect(lab.network.stats().stack.spoofedSource).toBe(before + 3);
     expect(await lab.run(lab.guest.arp(gateway))).toBe(gatewayMac);
     expect(await lab.run(lab.guest.arp(hostAlias!))).toBe(gatewayMac);
     expect(await lab.run(lab.guest.arp(third.address!))).toBe(third.mac);
