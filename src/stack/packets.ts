@@ -244,6 +244,7 @@ export class Packets {
     ttl: number,
     tos: number,
   ): void {
+    if (port.drops(this.stack.now())) return;
     message[2] = 0;
     message[3] = 0;
     const sum = checksum(message, 0, message.length);

@@ -114,7 +114,8 @@ export class Throttle {
       if (first !== undefined) held.push(first);
       this.stack.writable(this.port);
     }
-    if (this.paused || (held.length > 0 && this.down !== undefined)) this.arm(now);
+    // While the link takes nothing it is the link that wakes whoever waits, and time changes nothing.
+    if (this.paused || (held.length > 0 && this.down !== undefined && !output.blocked)) this.arm(now);
   }
 }
 

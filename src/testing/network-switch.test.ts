@@ -300,6 +300,14 @@ describe('rates', () => {
     expect(lab.network.guests()[0]!.counters['rateDroppedOut']).toBeGreaterThan(390);
   });
 
+  it('hold for answers to pings, too', async () => {
+    await using lab = await testNetwork({}, { guest: { rateDown: MBIT } });
+    const pings = Array.from({ length: 200 }, () => lab.guest.ping(lab.gateway, { size: 1400 }));
+    const answers = await lab.run(Promise.allSettled(pings));
+    expect(answers.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(150);
+    expect(lab.network.guests()[0]!.counters['rateDroppedOut']).toBeGreaterThan(50);
+  });
+
   it('hold among several guests of one network, unlike budgets and policies', async () => {
     await using lab = await testNetwork({}, { guest: { name: 'a', memory: 2 ** 20, policy: ['deny any'] } });
     const free = await lab.attach({ name: 'b' });
