@@ -3,6 +3,7 @@ import { NeighbourTable, type Neighbour } from '../arp/index.js';
 import type { Budget, FrameOutput, Millis } from '../core/index.js';
 import { Bucket } from '../core/index.js';
 import { FragmentIds } from '../ipv4/index.js';
+import type { ChallengeLimit } from '../tcp/index.js';
 import type { Storm } from './storm.js';
 import type { SynBacklog } from './syn-backlog.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
@@ -49,6 +50,7 @@ export interface PortSettings {
   readonly mtu: number;
   readonly budget: Budget;
   readonly storm: Storm;
+  readonly challenges: ChallengeLimit;
   readonly isolated: boolean;
 }
 
@@ -61,6 +63,8 @@ export class StackPort {
   readonly neighbours: NeighbourTable;
   readonly counters = portCounters();
   readonly storm: Storm;
+  /** Of all connections of this guest: no other can use it up, or count it. */
+  readonly challenges: ChallengeLimit;
   /** Sees the gateway and no other guest; what it says about addresses concerns nobody else. */
   readonly isolated: boolean;
   /** Undefined: no rates. */
@@ -108,6 +112,7 @@ export class StackPort {
     this.neighbours = new NeighbourTable(id);
     this.budget = budget;
     this.storm = settings.storm;
+    this.challenges = settings.challenges;
     this.isolated = settings.isolated;
     this.windows = new WindowShare(mtu - 40, budget);
   }

@@ -24,7 +24,7 @@ import {
   macLow,
 } from '../core/index.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, MacTable } from '../ethernet/index.js';
-import { createTcpCounters } from '../tcp/index.js';
+import { ChallengeLimit, createTcpCounters } from '../tcp/index.js';
 import { Alarm } from './alarm.js';
 import { Bridge } from './bridge.js';
 import { Guard } from './guard.js';
@@ -132,7 +132,8 @@ export class Stack {
     } = options;
     const budget = new Budget(memory, this.budget);
     const storm = new Storm(config.floods ?? FLOODS);
-    const port = new StackPort({ id: this.nextPort++, output, mtu, budget, storm, isolated });
+    const challenges = new ChallengeLimit(this.deps.random);
+    const port = new StackPort({ id: this.nextPort++, output, mtu, budget, storm, challenges, isolated });
     if (rates?.up !== undefined || rates?.down !== undefined)
       port.throttle = new Throttle(this, port, rates, options.link);
     this.byId.set(port.id, port);

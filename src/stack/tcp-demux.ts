@@ -16,7 +16,6 @@ import {
 import { PROTOCOL_TCP } from '../ipv4/index.js';
 import {
   ACK,
-  ChallengeLimit,
   MIN_HEADER,
   RST,
   SYN,
@@ -67,7 +66,6 @@ export class TcpDemux {
   private readonly stack: Stack;
   private readonly table: FlowTable<TcpEndpoint>;
   private readonly secret: HashKey;
-  private readonly challenges: ChallengeLimit;
   private readonly segment: SegmentIn;
   /** Guests whose SYNs wait, and the turns so far. */
   private readonly crowded = new Set<StackPort>();
@@ -80,7 +78,6 @@ export class TcpDemux {
   constructor(stack: Stack, emptyBlock: Block) {
     this.stack = stack;
     this.secret = hashKey(stack.deps.random);
-    this.challenges = new ChallengeLimit(stack.deps.random);
     this.table = new FlowTable(hashKey(stack.deps.random));
     this.segment = segmentIn(emptyBlock);
   }
@@ -331,7 +328,7 @@ export class TcpDemux {
       timeWait: TIME_WAIT,
       timestampOffset: hash4(secret, neighbour.ip, localIp, port.id, 1),
       counters: stack.tcpCounters,
-      challenges: this.challenges,
+      challenges: port.challenges,
       budget: port.budget,
       receiveStart: RECEIVE_START,
       ...options,

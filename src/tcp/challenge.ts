@@ -1,4 +1,4 @@
-/** The limit of challenge ACKs (RFC 5961 section 7) of a whole stack. */
+/** The limit of challenge ACKs (RFC 5961 section 7) of many connections: of all that a guest has. */
 import { below, type Millis, type Random } from '../core/index.js';
 
 /** The mean of the limit, a second. */

@@ -4,7 +4,7 @@ import type { TcpConnection } from './connection.js';
 import { ACK, CWR, ECE, RST, type SegmentOut, type TcpSettings } from './types.js';
 import { emitOptions, MAX_OPTIONS, writeTimestamps } from './wire/options.js';
 
-/** RFC 5961 section 7: at most this many challenge ACKs a second and connection; the stack has a limit besides. */
+/** RFC 5961 section 7: at most this many challenge ACKs a second and connection; all of a guest have a limit besides. */
 export const CHALLENGES_PER_SECOND = 10;
 
 /** TSval of a segment that leaves now (RFC 7323 section 4.2): milliseconds, as a signed 32-bit integer. */

@@ -227,3 +227,17 @@ describe('limits at limit + 1', () => {
     expect(lab.network.stats().dns.sources.limit).toBeGreaterThan(0);
   });
 });
+
+describe('challenge ACKs', () => {
+  it('of one guest are not used up by another', async () => {
+    await using lab = await testNetwork();
+    await lab.attach();
+    lab.host.accept(SERVER, (socket) => socket.resume());
+    await lab.run(lab.guest.connect(SERVER, 80));
+    const [one, two] = lab.network.guests().map(({ port }) => port);
+    const [endpoint] = one!.endpoints;
+    expect(endpoint!.connection.settings.challenges).toBe(one!.challenges);
+    while (two!.challenges.take(lab.clock.now()));
+    expect(one!.challenges.take(lab.clock.now())).toBe(true);
+  });
+});
