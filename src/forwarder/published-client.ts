@@ -1,6 +1,6 @@
 /** One client of a published UDP port, and the port of the gateway that stands for it. */
 import type { Neighbour } from '../arp/index.js';
-import { type Millis, Timer } from '../core/index.js';
+import { type Ipv4, type Millis, Timer } from '../core/index.js';
 import type { Stack } from '../stack/index.js';
 
 export const UDP_CLIENT_IDLE: Millis = 90_000;
@@ -48,6 +48,11 @@ export class UdpClient {
 
   get key(): string {
     return `${this.host}/${this.port}`;
+  }
+
+  /** Is this its guest? Clones have the same address, each at a port of the switch of its own. */
+  isWith(port: number, ip: Ipv4): boolean {
+    return this.neighbour.port === port && this.neighbour.ip === ip;
   }
 
   /** Forgets the client; its next datagram makes it a new one. */

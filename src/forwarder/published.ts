@@ -218,7 +218,7 @@ export class PublishedPort implements FlowOwner {
         this.fromGuest(client, datagram);
       },
       refused: (from, guestPort) => {
-        if (from.ip !== client.neighbour.ip || guestPort !== this.spec.guestPort) return;
+        if (!client.isWith(from.port, from.ip) || guestPort !== this.spec.guestPort) return;
         this.counters.refused++;
         this.dropClient(client);
       },
@@ -248,7 +248,8 @@ export class PublishedPort implements FlowOwner {
   }
 
   private fromGuest(client: UdpClient, datagram: UdpIn): void {
-    if (datagram.source !== client.neighbour.ip || datagram.sourcePort !== this.spec.guestPort) return;
+    const { port, source, sourcePort } = datagram;
+    if (!client.isWith(port.id, source) || sourcePort !== this.spec.guestPort) return;
     this.used(client);
     this.counters.datagramsOut++;
     const { bytes, offset, length } = datagram;

@@ -96,9 +96,16 @@ describe('isolated guests', () => {
     expect(await lab.run(readAll(lab.host.connect('127.0.0.1', 8001)))).toBe('clone 0');
     expect(await lab.run(readAll(lab.host.connect('127.0.0.1', 8002)))).toBe('clone 1');
     const names = clones.map((clone) => clone.udp(53));
-    lab.host.udpClient('127.0.0.1', 5302).send('?');
+    const client = lab.host.udpClient('127.0.0.1', 5302);
+    client.send('?');
     await lab.clock.settle();
     expect(names.map(({ waiting }) => waiting)).toEqual([0, 1]);
+    // Nor does one answer in the place of the other.
+    const { port: asked } = await lab.run(names[1]!.recv());
+    names[0]!.send('a lie', lab.gateway, asked);
+    await lab.clock.settle();
+    names[1]!.send('the truth', lab.gateway, asked);
+    expect(Buffer.from(await lab.run(client.recv())).toString()).toBe('the truth');
     expect(lab.network.stats().stack).toMatchObject({ spoofedSource: 0, spoofedMac: 0 });
   });
 
