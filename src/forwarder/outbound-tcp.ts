@@ -137,6 +137,10 @@ export class OutboundTcp implements FlowOwner {
     this.options = options;
   }
 
+  get flowCount(): number {
+    return this.live.size;
+  }
+
   flows(): Iterable<TcpFlow> {
     return this.live;
   }
