@@ -28,7 +28,9 @@ export function readToken(file: string, create = false): string {
     throw bad(file, (error as Error).message, 'Name the file that netproxy serve wrote.', error);
   }
   try {
-    const { mode, size } = fs.fstatSync(fd);
+    const { mode, size, uid } = fs.fstatSync(fd);
+    if (uid !== (process.geteuid?.() ?? uid))
+      throw bad(file, 'it belongs to another user', 'Make a file of your own.');
     if ((mode & 0o077) !== 0)
       throw bad(file, 'other users may read or write it', `chmod 600 ${file}, and change the token.`);
     const text = size > 1024 ? '' : fs.readFileSync(fd, 'utf8').trim();

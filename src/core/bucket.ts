@@ -3,22 +3,25 @@ import type { Millis } from './clock.js';
 
 /** Longer pauses fill no more than this would, ms: a clock that jumped an hour must not overflow anything. */
 const LONGEST: Millis = 60_000;
-/** Nobody owes more than this. */
+/** Nobody owes more than this, whatever is asked for. */
 const MOST_DEBT = 2 ** 30;
 
 export class Bucket {
   /** Tokens a second, and the most it holds. */
   readonly rate: number;
   readonly burst: number;
+  /** Nobody owes more. */
+  private readonly mostDebt: number;
   private tokens: number;
   /** Thousandths of a token beyond `tokens`. */
   private rest = 0;
   private filled: Millis = 0;
 
-  /** `rate`: 1 to 1e12 tokens a second. `burst`: 1 to 2^30; it begins full. */
-  constructor(rate: number, burst: number) {
+  /** `rate`: 1 to 1e12 tokens a second. `burst`: 1 to 2^30; it begins full. `mostDebt`: what is spent beyond is forgotten. */
+  constructor(rate: number, burst: number, mostDebt = MOST_DEBT) {
     this.rate = rate;
     this.burst = burst;
+    this.mostDebt = mostDebt;
     this.tokens = burst;
   }
 
@@ -33,7 +36,7 @@ export class Bucket {
   /** Takes so many whether they are there or not: what was had too early is waited for afterwards. */
   spend(now: Millis, amount: number): void {
     this.fill(now);
-    this.tokens = Math.max(-MOST_DEBT, this.tokens - amount);
+    this.tokens = Math.max(-this.mostDebt, this.tokens - amount);
   }
 
   /** More was spent than there was; `by` more than so many. */

@@ -1,5 +1,5 @@
 /** One process at a time writes a state file: `FILE.lock` names it. A lock of a process that has ended is nobody's. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { NetproxyError } from '../core/index.js';
 import { errnoOf } from './errno.js';
@@ -18,7 +18,7 @@ export function lockState(path: string): () => void {
   for (let n = 0; n < TRIES; n++) {
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      writeFileSync(file, mark, { flag: 'wx', mode: 0o600 });
+      put(file, mark);
       return () => {
         if (markIn(file) === mark) rmSync(file, { force: true });
       };
@@ -32,12 +32,36 @@ export function lockState(path: string): () => void {
         remedy: `Give each network a state file of its own. When no netproxy runs, delete ${file}.`,
       });
     }
-    rmSync(file, { force: true });
+    if (holder !== undefined) discard(file, holder);
   }
   throw new NetproxyError(
     'ERR_NETPROXY_STATE',
     `cannot lock the state file ${path}: ${file} keeps coming back`,
   );
+}
+
+/** Makes the lock with its mark in it: nobody ever sees an empty one. Throws EEXIST. */
+function put(file: string, mark: string): void {
+  const draft = `${file}.${process.pid}`;
+  rmSync(draft, { force: true });
+  writeFileSync(draft, mark, { flag: 'wx', mode: 0o600 });
+  try {
+    linkSync(draft, file);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+/** Takes a dead owner's lock away; one that somebody else made in its place meanwhile is put back. */
+function discard(file: string, stale: string): void {
+  const aside = `${file}.stale-${process.pid}`;
+  try {
+    renameSync(file, aside);
+    if (markIn(aside) !== stale) linkSync(aside, file);
+  } catch {
+    // Somebody was faster: the next try sees what he did.
+  }
+  rmSync(aside, { force: true });
 }
 
 function markIn(file: string): string | undefined {

@@ -128,7 +128,8 @@ export class StateStore {
     }
     await this.tail?.close().catch(() => undefined);
     this.tail = undefined;
-    this.unlock();
+    // A write that hangs may still end: the file stays ours as long as this process lives.
+    if (!this.writing) this.unlock();
   }
 
   private note(key: string, line: string): void {

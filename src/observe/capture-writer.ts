@@ -53,6 +53,8 @@ export interface Capture {
 export interface CaptureDeps {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Bytes that may wait for the target. Default CAPTURE_BUFFER. */
+  readonly buffer?: number | undefined;
 }
 
 interface Interface {
@@ -129,7 +131,7 @@ export class CaptureWriter implements Capture {
   /** Makes room in the chunk; false when too much waits for the disk. */
   private room(size: number): boolean {
     if (this.used + size <= CHUNK) return true;
-    if (this.waiting + this.used > CAPTURE_BUFFER) return false;
+    if (this.waiting + this.used > (this.deps.buffer ?? CAPTURE_BUFFER)) return false;
     this.flush();
     return size <= CHUNK;
   }

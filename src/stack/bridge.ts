@@ -58,7 +58,7 @@ export class Bridge {
     gsoSize: number,
     now: Millis,
   ): void {
-    if (to.drops(now)) return;
+    if (to.drops(now, length)) return;
     const { bytes, view } = block.region;
     const { output } = to;
     const gso = (flags & RX_GSO) !== 0;

@@ -52,7 +52,8 @@ export class Packets {
     tos = 0,
   ): void {
     const port = this.stack.portOf(neighbour);
-    if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER || port.drops(this.stack.now())) return;
+    if (port === undefined || length > 65535 - IP_HEADER - UDP_HEADER) return;
+    if (port.drops(this.stack.now(), length)) return;
     const total = UDP_HEADER + length;
     if (IP_HEADER + total > port.mtu) {
       const whole = (this.scratch ??= new Uint8Array(65535)).subarray(0, total);
@@ -244,7 +245,7 @@ export class Packets {
     ttl: number,
     tos: number,
   ): void {
-    if (port.drops(this.stack.now())) return;
+    if (port.drops(this.stack.now(), message.length)) return;
     message[2] = 0;
     message[3] = 0;
     const sum = checksum(message, 0, message.length);

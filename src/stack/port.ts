@@ -123,7 +123,7 @@ export class StackPort {
   }
 
   /** A frame that nobody holds back is dropped: it is beyond the rate. */
-  drops(now: Millis): boolean {
-    return this.throttle?.drops(now) === true;
+  drops(now: Millis, length: number): boolean {
+    return this.throttle?.drops(now, length) === true;
   }
 }

@@ -4,7 +4,7 @@
  * Theory of operation. What comes from the guest is charged by the batch; while more was had than the rate allows, its link is not
  * read, so that frames wait where they were made and nothing is lost. A link that cannot wait has its frames dropped. What
  * goes to the guest is charged by the frame; while more is owed, TCP holds its data back, as with a link that takes no more, and
- * frames of UDP and of other guests are dropped once a burst more is owed. One timer for the port, armed when somebody waits.
+ * frames of UDP and of other guests are dropped once a burst more is owed; while TCP waits they have half of the rate. One timer for the port, armed when somebody waits.
  */
 import { Bucket, type Link, type Millis, Timer } from '../core/index.js';
 import type { StackPort } from './port.js';
@@ -16,6 +16,8 @@ const BURST_BYTES = 64 * 1024;
 /** What one connection may send while others wait, ms of the rate, and at least so many bytes. */
 const SHARE_MILLIS = 10;
 const SHARE_BYTES = 16 * 1024;
+/** Bursts that may be owed at most: replies that nobody holds back must not shut a guest out for long. */
+const MOST_BURSTS = 4;
 
 /** Bits per second; undefined: as fast as it goes. */
 export interface Rates {
@@ -33,6 +35,8 @@ export class Throttle {
   private readonly port: StackPort;
   private readonly up: Bucket | undefined;
   private readonly down: Bucket | undefined;
+  /** What frames that nobody holds back may have while TCP waits. */
+  private readonly datagrams: Bucket | undefined;
   private readonly link: Pausable | undefined;
   private paused = false;
   private readonly timer = new Timer(() => {
@@ -44,7 +48,8 @@ export class Throttle {
     this.port = port;
     this.link = link?.pause === undefined || link.resume === undefined ? undefined : link;
     this.up = bucketOf(rates.up);
-    this.down = bucketOf(rates.down);
+    this.down = bucketOf(rates.down, MOST_BURSTS);
+    this.datagrams = bucketOf(rates.down === undefined ? undefined : rates.down / 2);
     this.share =
       this.down === undefined
         ? Number.POSITIVE_INFINITY
@@ -80,10 +85,12 @@ export class Throttle {
     return this.down?.inDebt(now) === true;
   }
 
-  /** Frames that nobody holds back are dropped: so much is owed. */
-  drops(now: Millis): boolean {
-    const { down } = this;
-    if (down === undefined || !down.inDebt(now, down.burst)) return false;
+  /** A frame of `length` bytes that nobody holds back is dropped: so much is owed, or TCP has to get its half. */
+  drops(now: Millis, length: number): boolean {
+    const { down, datagrams, port } = this;
+    if (down === undefined) return false;
+    const fits = port.held.length === 0 || datagrams?.take(now, length) === true;
+    if (fits && !down.inDebt(now, down.burst)) return false;
     this.port.counters.rateDroppedOut++;
     return true;
   }
@@ -119,8 +126,9 @@ export class Throttle {
   }
 }
 
-function bucketOf(bits: number | undefined): Bucket | undefined {
+function bucketOf(bits: number | undefined, bursts?: number): Bucket | undefined {
   if (bits === undefined) return undefined;
   const rate = bits / 8;
-  return new Bucket(rate, Math.max(BURST_BYTES, Math.floor((rate * BURST_MILLIS) / 1000)));
+  const burst = Math.max(BURST_BYTES, Math.floor((rate * BURST_MILLIS) / 1000));
+  return new Bucket(rate, burst, bursts === undefined ? undefined : burst * bursts);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { emitEthernet, ETHERTYPE_IPV4 } from '../ethernet/index.js';
-import { type Ipv4, parseIpv4 } from '../core/index.js';
+import { ETHERTYPE_IPV4, emitEthernet } from '../ethernet/index.js';
+import { type Ipv4, parseIpv4, parseMac } from '../core/index.js';
 import { emitIpv4Packet } from '../ipv4/index.js';
 import { emitUdp } from '../udp/index.js';
 import { type ScriptedGuest, testNetwork } from './index.js';
@@ -9,7 +9,7 @@ import { codeOf, digestAll, payload, readAll } from './testing.testutil.js';
 const SERVER = '198.51.100.1';
 const MAC = '52:54:00:aa:bb:cc';
 
-function broadcast(from: ScriptedGuest, port: number): Uint8Array {
+function broadcast(from: ScriptedGuest, port: number, to = 'ff:ff:ff:ff:ff:ff'): Uint8Array {
   const [source, destination] = [from.address!, '255.255.255.255'].map((text) => parseIpv4(text)!) as [
     Ipv4,
     Ipv4,
@@ -32,7 +32,7 @@ function broadcast(from: ScriptedGuest, port: number): Uint8Array {
     ),
   });
   return emitEthernet({
-    destination: 'ff:ff:ff:ff:ff:ff' as never,
+    destination: parseMac(to)!,
     source: from.mac,
     etherType: ETHERTYPE_IPV4,
     payload: packet,
@@ -63,7 +63,12 @@ describe('isolated guests', () => {
     expect(await lab.run(open.ping(lab.guest.address!))).toBeLessThan(5);
     expect(await codeOf(lab.run(apart.ping(open.address!)))).not.toBe('no error');
     expect(await codeOf(lab.run(open.ping(apart.address!)))).not.toBe('no error');
-    expect(lab.network.stats().stack.isolated).toBeGreaterThanOrEqual(0);
+    // Also not by its MAC address, and that is counted.
+    const heard = open.frames.record();
+    apart.sendFrame(broadcast(apart, 9, open.mac));
+    expect(await lab.run(apart.ping(lab.gateway))).toBeLessThan(5);
+    expect(heard.stop().filter(({ ethernet }) => ethernet.source === apart.mac)).toEqual([]);
+    expect(lab.network.stats().stack.isolated).toBe(1);
   });
 
   it('work side by side with one MAC address and one IP address: TCP, UDP, published ports, each its own', async () => {

@@ -68,6 +68,7 @@ export const streamRoutes = [
         const capture = new CaptureWriter(targetOf(response), 'pcapng', {
           clock: nodeScheduler,
           logger: host.logger ?? silentLogger,
+          buffer: CLIENT_BUFFER,
         });
         const stop = network.capture(({ name, link }) =>
           guest === undefined || name === guest ? capture.sink(`${name} ${link.kind}`) : undefined,
@@ -79,6 +80,9 @@ export const streamRoutes = [
     },
   }),
 ];
+
+/** Of captures for clients, of whom there may be many, bytes. */
+const CLIENT_BUFFER = 1024 * 1024;
 
 /** A response as the target of a capture: what the client has not taken waits, bounded, in the capture. */
 function targetOf(response: ServerResponse) {
