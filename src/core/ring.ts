@@ -64,7 +64,8 @@ export class SendRing {
 
   /** How many bytes it may hold from now on, at most its limit; what is there already stays. */
   allow(bytes: number): void {
-    this.most = Math.min(bytes, this.limit);
+    // Whole: what is counted in fractions, as a congestion window is, would put numbers on the heap at every read.
+    this.most = bytes < this.limit ? bytes | 0 : this.limit;
   }
 
   /** Makes sure that at least `min(n, room)` bytes can be written without another growth. n: bytes. */

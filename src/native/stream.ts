@@ -128,12 +128,12 @@ export class NativeStream implements HostStream, Watcher {
       }
       ring.wrote(n);
       total += n;
-      if (n < this.step / 4 && this.step > LEAST_STEP) this.step /= 2;
+      if (n < this.step >> 2 && this.step > LEAST_STEP) this.step >>= 1;
       if (n < room) {
         this.drained = true;
         break;
       }
-      this.step = Math.min(this.step * 2, MOST_STEP);
+      this.step = Math.min(this.step << 1, MOST_STEP);
     }
     this.want(this.mask | READ);
     return total;
