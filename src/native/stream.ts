@@ -123,7 +123,7 @@ export class NativeStream implements HostStream, Watcher {
         this.hostEnded = true;
         // Of a stream that is shut already nothing is left: its owner closes it.
         if (!this.shut) this.want(this.mask & ~READ);
-        queueMicrotask(() => this.handler?.ended());
+        this.endLater();
         return total;
       }
       ring.wrote(n);
@@ -137,6 +137,11 @@ export class NativeStream implements HostStream, Watcher {
     }
     this.want(this.mask | READ);
     return total;
+  }
+
+  /** Not in `receive` itself: a function in it would cost a context on the heap at each of its calls. */
+  private endLater(): void {
+    queueMicrotask(() => this.handler?.ended());
   }
 
   shutdown(): void {
