@@ -1,5 +1,5 @@
 /** The IPv4 header (RFC 791 section 3.1). */
-import { type Ipv4, checksum, finish, ipv4 } from '../core/index.js';
+import { type Ipv4, finish, ipv4, sumView } from '../core/index.js';
 
 /** Offsets from the start of the header. */
 export const IP_TOS = 1;
@@ -57,7 +57,11 @@ export function ipv4Fault(
   if (headerLength < IP_HEADER || headerLength > length) return 'headerLength';
   const total = view.getUint16(at + IP_TOTAL_LENGTH);
   if (total < headerLength || total > length) return 'totalLength';
-  if (headerLength === IP_HEADER ? headerSum(view, at) !== 0xffff : checksum(bytes, at, headerLength) !== 0)
+  if (
+    headerLength === IP_HEADER
+      ? headerSum(view, at) !== 0xffff
+      : finish(sumView(view, at, headerLength, 0)) !== 0
+  )
     return 'checksum';
   return undefined;
 }
@@ -153,12 +157,6 @@ export function emitIpv4Packet(packet: Ipv4Packet): Uint8Array {
   bytes[0] = 0x40 | (headerLength / 4);
   bytes.set(packet.payload, headerLength);
   view.setUint16(IP_CHECKSUM, 0);
-  view.setUint16(IP_CHECKSUM, finishHeader(bytes, headerLength));
+  view.setUint16(IP_CHECKSUM, finish(sumView(view, 0, headerLength, 0)));
   return bytes;
-}
-
-function finishHeader(bytes: Uint8Array, headerLength: number): number {
-  let sum = 0;
-  for (let i = 0; i < headerLength; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!;
-  return finish(sum);
 }

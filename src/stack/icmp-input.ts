@@ -4,7 +4,7 @@
  * is told.
  */
 import type { Neighbour } from '../arp/index.js';
-import { type Ipv4, checksum, ipv4 } from '../core/index.js';
+import { type Ipv4, finish, ipv4, sumView } from '../core/index.js';
 import {
   ICMP_ECHO_REQUEST,
   ICMP_HEADER,
@@ -61,7 +61,7 @@ export function icmpInput(
     counters.icmpTruncated++;
     return;
   }
-  if (checksum(bytes, at, length) !== 0) {
+  if (finish(sumView(view, at, length, 0)) !== 0) {
     counters.icmpChecksum++;
     return;
   }

@@ -116,7 +116,7 @@ function* everything(): Generator<Cell> {
 }
 
 describe('the matrix of channels', () => {
-  it('as reviewed', { timeout: 60_000 }, async () => {
+  it('as reviewed', async () => {
     await expect(table(FAST)).toMatchFileSnapshot('./fixtures/matrix.txt');
   });
 
