@@ -1,7 +1,8 @@
 /**
  * What the runners reported, as counts: { passed, failed, skipped, notes }.
  */
-import { readJson } from './tools.mjs';
+import path from 'node:path';
+import { ROOT, readJson } from './tools.mjs';
 
 /** Counts of vitest's JSON report; a run that crashed, or could not load a file, has at least one failure. */
 export function readVitest(file, { code, why }) {
@@ -22,6 +23,43 @@ export function readVitest(file, { code, why }) {
     counts.notes.push(`the runner failed outside of a test (${why})`);
   }
   return counts;
+}
+
+/** The test files with a failure, as vitest's JSON report names them; none where there is no report. */
+export function failedFiles(file) {
+  const results = readJson(file)?.testResults ?? [];
+  return results
+    .filter((result) => result.status === 'failed')
+    .map((result) => path.relative(ROOT, result.name));
+}
+
+/**
+ * The counts of a run whose failing files ran a second time: a test that failed first and passed then counts as passed,
+ * with a note that names it. Anything else counts as the first run said.
+ *
+ * @param {{ file: string, counts: object }} first
+ * @param {{ file: string, counts: object }} second
+ */
+export function rescued(first, second) {
+  const before = failures(first.file);
+  if (second.counts.failed > 0 || second.counts.passed === 0 || first.counts.failed !== before.length)
+    return first.counts;
+  return {
+    ...first.counts,
+    passed: first.counts.passed + first.counts.failed,
+    failed: 0,
+    notes: before.map((name) => `unsteady: failed once, passed when run again: ${name}`),
+  };
+}
+
+/** The names of the tests that failed. */
+function failures(file) {
+  const results = readJson(file)?.testResults ?? [];
+  return results.flatMap((result) =>
+    result.assertionResults
+      .filter((test) => test.status === 'failed')
+      .map((test) => `${path.relative(ROOT, result.name)}: ${test.fullName}`),
+  );
 }
 
 /** Counts of cargo test's closing lines, one for each test binary. */

@@ -94,9 +94,11 @@ describe.skipIf(missingAddon())('native lifecycle', () => {
           },
         );
         worker.on('error', () => undefined);
+        // Both awaited from the start: a worker that ends at once tells of its message and its end in one turn.
+        const exited = new Promise((resolve) => worker.once('exit', resolve));
         await new Promise((resolve) => worker.once('message', resolve));
         if (end === '') await worker.terminate();
-        else await new Promise((resolve) => worker.once('exit', resolve));
+        await exited;
       }
     }
     expect(await openDescriptors()).toBeLessThanOrEqual(before);

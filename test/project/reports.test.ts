@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { readCargo, readCheck, readVitest, table } from '../../scripts/reports.mjs';
+import { failedFiles, readCargo, readCheck, readVitest, rescued, table } from '../../scripts/reports.mjs';
+import { ROOT } from '../../scripts/tools.mjs';
 
 const ended = { code: 0, why: 'exit 0', text: '' };
 const crashed = { code: 1, why: 'exit 1', text: '' };
@@ -28,6 +29,22 @@ it('counts a run without report, a file that did not load and a crash between te
     1,
   );
   expect(readVitest(report(3), crashed)).toMatchObject({ passed: 3, failed: 1 });
+});
+
+it('counts a test that failed and passed when it ran again, and says which', () => {
+  const name = path.join(ROOT, 'src/a.test.ts');
+  const file = (status: string) =>
+    report(3, [{ name, status, assertionResults: [{ status, fullName: 'a b' }] }]);
+  const counts = { passed: 3, failed: 1, skipped: 1, notes: [] };
+  const first = { file: file('failed'), counts };
+  const again = (failed: number) => ({ file: '', counts: { passed: 1, failed, skipped: 0, notes: [] } });
+  expect(failedFiles(first.file)).toEqual(['src/a.test.ts']);
+  expect(failedFiles('/nonexistent')).toEqual([]);
+  const note = 'unsteady: failed once, passed when run again: src/a.test.ts: a b';
+  expect(rescued(first, again(0))).toEqual({ passed: 4, failed: 0, skipped: 1, notes: [note] });
+  expect(rescued(first, again(1))).toBe(counts);
+  // A failure that no test explains stays one.
+  expect(rescued({ file: file('passed'), counts }, again(0))).toBe(counts);
 });
 
 it('adds up the binaries of cargo test', () => {
