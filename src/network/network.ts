@@ -12,18 +12,13 @@ import {
   macHigh,
   macLow,
 } from '../core/index.js';
-import {
-  GuestStream,
-  type PublishSpec,
-  expandPublish,
-  formatPublish,
-  parsePublish,
-} from '../forwarder/index.js';
+import { type PublishSpec, expandPublish } from '../forwarder/index.js';
 import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js';
 import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
+import { Publishing } from './publishing.js';
 import { type SinkOf, Taps } from './taps.js';
 import { telling } from './telling.js';
 import type {
@@ -41,7 +36,7 @@ import type {
   Published,
   StreamHandler,
 } from './types.js';
-import { countFlows, eachFlow, eachPort, explain, killFlow, portInfo, statsOf } from './views.js';
+import { countFlows, eachFlow, explain, killFlow, statsOf } from './views.js';
 
 /** How long `stop` waits for flows to end by themselves, ms. */
 export const STOP_DEADLINE = 250;
@@ -52,6 +47,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   linkMiddleware: ((link: Link) => Link) | undefined;
   private readonly parts: Parts;
   private readonly links: Links;
+  private readonly publishing: Publishing;
   private readonly taps = new Taps();
   private phase: 'new' | 'starting' | 'running' | 'stopped' = 'new';
   private starting: Promise<void> | undefined;
@@ -73,6 +69,10 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       (event) => this.emit('lease', event),
     );
     const { pool, logger, native, addresses, roster } = this.parts;
+    this.publishing = new Publishing(this.parts, {
+      published: (port) => this.emit('published', port),
+      unpublished: (port) => this.emit('unpublished', port),
+    });
     this.links = new Links({
       pool,
       logger,
@@ -304,48 +304,17 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   /** Publishes a port of the host into a guest. Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG. */
   async publish(spec: string | PublishSpec): Promise<Published> {
     if (this.isStopped()) throw new NetproxyError('ERR_NETPROXY_STATE', 'the network was stopped');
-    const parsed = typeof spec === 'string' ? parsePublish(spec) : spec;
-    const port = await this.parts.publisher.publish(parsed);
-    this.parts.logger.info(`published ${formatPublish({ ...parsed, hostPort: port.port })}`);
-    this.emit('published', portInfo(port));
-    return {
-      id: port.id,
-      spec: parsed,
-      host: port.host,
-      port: port.port,
-      close: () => {
-        this.unpublish(port.id);
-      },
-    };
+    return this.publishing.publish(spec);
   }
 
   /** Withdraws a published port and resets what runs over it; false when there is none of that `id`. */
   unpublish(id: number): boolean {
-    const port = this.parts.publisher.find(id);
-    if (port === undefined) return false;
-    const info = portInfo(port);
-    port.close();
-    this.parts.logger.info(`withdrew ${info.spec}`);
-    this.emit('unpublished', info);
-    return true;
+    return this.publishing.unpublish(id);
   }
 
   /** Connects to a port of a guest (the first one unless said) as a Duplex. Errors come by its `error` event. */
   dial(guest: Guest | string | undefined, port: number): Duplex {
-    const stream = new GuestStream();
-    const spec = { guest: guest instanceof Guest ? guest.name : guest, guestIp: undefined };
-    this.parts.roster.find(spec, (neighbour) => {
-      if (!this.parts.publisher.connectStream(neighbour, port, stream)) {
-        stream.destroy(
-          new NetproxyError(
-            'ERR_NETPROXY_DIAL',
-            `cannot reach port ${port} of ${spec.guest ?? 'the first guest'}: no such guest is attached`,
-            { errno: 'EHOSTUNREACH' },
-          ),
-        );
-      }
-    });
-    return stream;
+    return this.publishing.dial(guest, port);
   }
 
   /** A service inside the virtual network, on the gateway's or the host alias's address. */
@@ -381,7 +350,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   /** The same one by one, those behind an `id`. */
   eachPort(after = 0): Iterable<PortInfo> {
-    return eachPort(this.parts.publisher, after);
+    return this.publishing.each(after);
   }
 
   /** What would become of a flow, decided by the function that decides it. Names are resolved as a guest would. */
