@@ -19,6 +19,7 @@ import {
 import { CLASS_IN, Rcode, RecordType } from './codes.js';
 import type { Question } from './message.js';
 import { isWithin, normalName, reverseAddress, reverseName } from './names.js';
+import type { LocalNames } from './types.js';
 
 /** Who the guests are: from the DHCP leases. */
 export interface GuestNames {
@@ -65,7 +66,8 @@ interface Addresses {
   readonly ttl: number;
 }
 
-export class BuiltinNames {
+export class BuiltinNames implements LocalNames {
+  readonly source = 'builtin';
   private readonly config: BuiltinConfig;
   private readonly zones: readonly string[];
   private readonly guestZone: string | undefined;

@@ -1,7 +1,15 @@
 /** Builders and fakes for the tests of this folder. */
 import dnsPacket from 'dns-packet';
 import { parseCidr, parseIpv4, type HostAddress, type HostResolver, type Ipv4 } from '../core/index.js';
-import { BuiltinNames, DnsServer, type BuiltinConfig, type DnsConfig, type DnsUpstream } from './index.js';
+import {
+  BuiltinNames,
+  DnsServer,
+  DnsUpstreamError,
+  type BuiltinConfig,
+  type DnsConfig,
+  type DnsReply,
+  type DnsUpstream,
+} from './index.js';
 
 export const ip = (text: string): Ipv4 => parseIpv4(text)!;
 
@@ -111,9 +119,19 @@ export class FakeUpstream implements DnsUpstream {
     this.reply = reply;
   }
 
-  async query(bytes: Uint8Array, transport: 'udp' | 'tcp'): Promise<Uint8Array> {
+  query(bytes: Uint8Array, transport: 'udp' | 'tcp', _timeout: number, reply: DnsReply): void {
     this.asked.push({ bytes, transport });
-    return this.reply(bytes);
+    void this.answer(bytes, reply);
+  }
+
+  private async answer(bytes: Uint8Array, reply: DnsReply): Promise<void> {
+    try {
+      reply.answered(await this.reply(bytes), 'fake');
+    } catch (error) {
+      const failure =
+        error instanceof DnsUpstreamError ? error : new DnsUpstreamError('unreachable', 'broken');
+      reply.failed(failure);
+    }
   }
 
   close(): void {
@@ -132,8 +150,19 @@ export function builtin(config: Partial<BuiltinConfig> = {}): BuiltinNames {
 
 export function serverWith(config: Partial<DnsConfig> = {}): DnsServer {
   return new DnsServer({
-    builtin: builtin(),
+    local: [builtin()],
     upstream: new FakeUpstream((asked) => respond(asked, [])),
     ...config,
   });
+}
+
+export const GUEST = { id: 1 };
+
+export const address = (name: string, data: string) => ({ type: 'A', name, ttl: 300, data }) as const;
+
+/** One query of GUEST at time 0 and its answer, read. */
+export async function ask(server: DnsServer, bytes: Uint8Array, transport: 'udp' | 'tcp' = 'udp') {
+  const answer = await server.handle(bytes, transport, GUEST, 0);
+  const decoded = decode(answer);
+  return { bytes: answer!, decoded, rcode: decoded.rcode, answers: records(decoded.answers) };
 }

@@ -10,6 +10,8 @@ export {
   type ExtraHost,
   type GuestNames,
 } from './builtin.js';
-export { DnsServer } from './server.js';
+export { HostsFileNames } from './hosts.js';
+export { LATENCY_BUCKETS } from './tally.js';
+export { DnsServer, type DnsTaker } from './server.js';
 export { DnsTcpServer, DnsTcpSession, frameTcp, type DnsTcpOptions } from './tcp.js';
 export * from './types.js';

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import {
   FakeResolver,
   FakeUpstream,
+  GUEST,
+  address,
+  ask,
   decode,
   extendedError,
   query,
@@ -10,15 +13,6 @@ import {
   serverWith,
 } from './dns.testutil.js';
 import { DnsUpstreamError, type DnsConfig, type DnsServer } from './index.js';
-
-const GUEST = { id: 1 };
-const address = (name: string, data: string) => ({ type: 'A', name, ttl: 300, data }) as const;
-
-async function ask(server: DnsServer, bytes: Uint8Array, transport: 'udp' | 'tcp' = 'udp') {
-  const answer = await server.handle(bytes, transport, GUEST, 0);
-  const decoded = decode(answer);
-  return { bytes: answer!, decoded, rcode: decoded.rcode, answers: records(decoded.answers) };
-}
 
 const never = (): Promise<never> => new Promise(() => undefined);
 
@@ -291,36 +285,6 @@ describe('the host’s resolver', () => {
   it('SERVFAIL tells the code', async () => {
     const answer = await ask(serverWith(config), query('again.example', 'A', { edns: 1232 }));
     expect(extendedError(answer.bytes)).toEqual({ code: 23, text: "the host's resolver failed (EAI_AGAIN)" });
-  });
-});
-
-describe('hosts file and name servers', () => {
-  const hosts = {
-    addresses: (name: string) => ({ 'printer.lan': ['10.0.0.7'], six: ['fd00::7'] })[name],
-    names: (found: string) => ({ '10.0.0.7': ['printer.lan', 'printer'] })[found],
-  };
-  const upstream = new FakeUpstream((asked) => respond(asked, [address('relayed', '9.9.9.9')]));
-  const mode = (): 'relay' => 'relay';
-  const config: Partial<DnsConfig> = { hosts, upstream, mode, resolver: new FakeResolver({}) };
-
-  it('the file first', async () => {
-    const server = serverWith(config);
-    expect((await ask(server, query('Printer.LAN', 'A'))).answers).toEqual(['Printer.LAN A 10.0.0.7']);
-    expect((await ask(server, query('six', 'AAAA'))).answers).toEqual(['six AAAA fd00::7']);
-    expect((await ask(server, query('7.0.0.10.in-addr.arpa', 'PTR'))).answers).toHaveLength(2);
-    expect(server.counters.sources.hosts).toBe(3);
-  });
-
-  it('then the servers, also for the other family and other types', async () => {
-    const server = serverWith(config);
-    for (const [name, type] of [
-      ['printer.lan', 'AAAA'],
-      ['printer.lan', 'MX'],
-      ['example.com', 'A'],
-      ['8.0.0.10.in-addr.arpa', 'PTR'],
-    ] as const) {
-      expect((await ask(server, query(name, type))).answers).toEqual(['relayed A 9.9.9.9']);
-    }
   });
 });
 

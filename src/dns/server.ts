@@ -1,10 +1,11 @@
 /**
  * The gateway's DNS server (RFC 1035), for UDP and TCP.
  *
- * Theory of operation. A query is read strictly (message.ts) and answered by the first that knows: policy, built-in
- * names (builtin.ts), and then, depending on how the host finds addresses, the hosts file, the host's resolver
- * (system.ts) or its name servers, to which the query goes and from which the answer comes byte for byte, the id
- * aside. Queries that ask for DNSSEC or for anything but addresses and pointers always go to the name servers.
+ * Theory of operation. A query is read strictly (message.ts) and answered by the first that knows: policy, the names
+ * that are known here (`local`: builtin.ts, hosts.ts), and then, depending on how the host finds addresses, the host's
+ * resolver (system.ts) or the name servers that are responsible for the name (`route`), to which the query goes and from
+ * which the answer comes byte for byte, the id aside. Queries that ask for DNSSEC or for anything but addresses and
+ * pointers always go to the name servers.
  *
  * Each query gets one answer: at the latest SERVFAIL at the deadline, which `poll(now)` keeps; it is due at
  * `nextTimeout()`. Identical queries on the way share one lookup. A guest has at most `maxPerGuest` on the way, all
@@ -14,37 +15,35 @@
  * Not supported: zone transfers and opcodes other than QUERY (NOTIMP), TSIG of our own, cookies (RFC 7873).
  */
 import { Timer, Timers, type Millis } from '../core/index.js';
-import {
-  addressRecord,
-  buildAnswer,
-  fitAnswer,
-  pointerRecord,
-  type AnswerParts,
-  type DnsRecord,
-} from './answer.js';
-import { CLASS_IN, ExtendedError, Flag, Rcode, RecordType, type RcodeName } from './codes.js';
+import { buildAnswer, fitAnswer, type AnswerParts } from './answer.js';
+import { CLASS_IN, ExtendedError, Flag, Rcode, RecordType } from './codes.js';
 import { HEADER, PLAIN_UDP_SIZE, parseQuery, setWord, word, type DnsQuery } from './message.js';
 import { reverseAddress } from './names.js';
 import { SystemNames, isSystemName } from './system.js';
+import { DnsTally } from './tally.js';
 import {
-  DnsUpstreamError,
   type DnsConfig,
   type DnsCounters,
-  type DnsDrop,
   type DnsGuest,
+  type DnsReply,
   type DnsSource,
   type DnsTransport,
+  type DnsUpstream,
+  type DnsUpstreamError,
   type SystemMode,
 } from './types.js';
 
-/** Seconds that an entry of the hosts file may be kept. */
-const HOSTS_TTL = 10;
 /** The largest message that TCP carries. */
 const MAX_MESSAGE = 65_535;
 
+/** Who gets an answer that comes later; the bytes are lent for the call. */
+export type DnsTaker = (answer: Uint8Array) => void;
+
+type Answerable = Omit<DnsQuery, 'question'> & Partial<Pick<DnsQuery, 'question'>>;
+
 /** What a lookup came to: bytes from a name server, or parts of an answer of ours. */
 type Outcome =
-  | { readonly source: DnsSource; readonly bytes: Uint8Array }
+  | { readonly source: DnsSource; readonly bytes: Uint8Array; readonly server: string | undefined }
   | { readonly source: DnsSource; readonly parts: AnswerParts };
 
 /** A lookup on the way, and who waits for it. */
@@ -68,14 +67,7 @@ export class DnsServer {
   private readonly timers = new Timers();
   private readonly inFlight = new Map<string, InFlight>();
   private readonly perGuest = new Map<DnsGuest['id'], number>();
-  private readonly tally = {
-    received: { udp: 0, tcp: 0 },
-    answered: {} as Partial<Record<RcodeName | 'other', number>>,
-    sources: { builtin: 0, hosts: 0, resolver: 0, relay: 0, policy: 0, limit: 0, deadline: 0, error: 0 },
-    drops: { tooShort: 0, notAQuery: 0 } as Record<DnsDrop, number>,
-    merged: 0,
-    truncated: 0,
-  };
+  private readonly tally = new DnsTally();
 
   constructor(config: DnsConfig) {
     this.config = config;
@@ -95,16 +87,36 @@ export class DnsServer {
     return this.inFlight.size;
   }
 
-  /**
-   * Answers a message of a guest; undefined when it gets no answer. The bytes are lent for the call. The answer
-   * fits the transport. Never throws, the promise never rejects.
-   */
+  /** As `receive`, with a copy of the answer, or a promise of it; the promise never rejects. */
   handle(
     bytes: Uint8Array,
     transport: DnsTransport,
     guest: DnsGuest,
     now: Millis,
   ): Promise<Uint8Array | undefined> | Uint8Array | undefined {
+    let promise: Promise<Uint8Array> | undefined;
+    const answer = this.receive(bytes, transport, guest, now, () => {
+      let settle: (answer: Uint8Array) => void = () => undefined;
+      promise = new Promise((resolve) => (settle = resolve));
+      return (late) => {
+        settle(late.slice());
+      };
+    });
+    return promise ?? answer?.slice();
+  }
+
+  /**
+   * Answers a message of a guest. The bytes are lent for the call; the answer, which fits the transport, is lent until
+   * the next one. Undefined: there is no answer, now or ever. When one is to come later, `later` was called meanwhile
+   * for who takes it, once. Never throws.
+   */
+  receive(
+    bytes: Uint8Array,
+    transport: DnsTransport,
+    guest: DnsGuest,
+    now: Millis,
+    later: () => DnsTaker,
+  ): Uint8Array | undefined {
     this.tally.received[transport]++;
     this.timers.run(now);
     const parsed = parseQuery(bytes);
@@ -112,14 +124,15 @@ export class DnsServer {
       case 'drop':
         this.tally.drops[parsed.reason]++;
         return undefined;
-      case 'refuse':
-        return this.finish(parsed.query, transport, { source: 'error', parts: { rcode: parsed.rcode } });
+      case 'refuse': {
+        const outcome: Outcome = { source: 'error', parts: { rcode: parsed.rcode } };
+        return this.finish(parsed.query, transport, guest, outcome, 0);
+      }
       case 'query': {
         const { query } = parsed;
         const known = this.immediate(query, guest);
-        if (known) return this.finish(query, transport, known);
-        // The caller's buffer is lent for this call only.
-        return this.wait({ ...query, bytes: bytes.slice() }, transport, guest, now);
+        if (known) return this.finish(query, transport, guest, known, 0);
+        return this.wait(query, transport, guest, now, later);
       }
     }
   }
@@ -141,13 +154,15 @@ export class DnsServer {
       const error = { code: ExtendedError.prohibited, text: 'denied by the policy of this network' };
       return { source: 'policy', parts: { rcode: Rcode.refused, error } };
     }
-    const parts = this.config.builtin.resolve(question);
-    if (parts) return { source: 'builtin', parts };
+    for (const names of this.config.local) {
+      const parts = names.resolve(question, guest);
+      if (parts) return { source: names.source, parts };
+    }
     if (question.type === RecordType.AXFR || question.type === RecordType.IXFR) {
       const error = { code: ExtendedError.notSupported, text: 'no zone transfers here' };
       return { source: 'error', parts: { rcode: Rcode.notImp, error } };
     }
-    return this.mode() === 'relay' ? this.fromHosts(query) : undefined;
+    return undefined;
   }
 
   private mode(): SystemMode {
@@ -155,64 +170,52 @@ export class DnsServer {
     return this.config.mode?.() ?? 'resolver';
   }
 
-  private fromHosts(query: DnsQuery): Outcome | undefined {
-    const { hosts } = this.config;
-    const { name, type } = query.question;
-    if (!hosts || query.question.class !== CLASS_IN) return undefined;
-    let answers: readonly DnsRecord[];
-    if (type === RecordType.A || type === RecordType.AAAA) {
-      const found = hosts.addresses(name);
-      if (!found) return undefined;
-      const family = type === RecordType.A ? 4 : 6;
-      answers = found.flatMap((address) => addressRecord(address, family, HOSTS_TTL) ?? []);
-    } else if (type === RecordType.PTR) {
-      const address = reverseAddress(name);
-      const found = address === undefined ? undefined : hosts.names(address);
-      if (!found) return undefined;
-      answers = found.flatMap((target) => pointerRecord(target, HOSTS_TTL) ?? []);
-    } else return undefined;
-    // The C library goes on to DNS when the file has the name for the other family only.
-    return answers.length > 0 ? { source: 'hosts', parts: { rcode: Rcode.noError, answers } } : undefined;
-  }
-
   private wait(
     query: DnsQuery,
     transport: DnsTransport,
     guest: DnsGuest,
     now: Millis,
-  ): Promise<Uint8Array | undefined> | Uint8Array | undefined {
-    const bySystem = this.isForSystem(query);
+    later: () => DnsTaker,
+  ): Uint8Array | undefined {
+    const route = this.config.route?.(query.question.name);
+    const bySystem = route === undefined && this.isForSystem(query);
     const key = bySystem ? `${query.question.type} ${query.question.name}` : relayKey(query, transport);
     const running = this.inFlight.get(key);
     const mine = this.perGuest.get(guest.id) ?? 0;
     if (mine >= this.maxPerGuest || (!running && this.inFlight.size >= this.maxInFlight)) {
-      const error = { code: ExtendedError.other, text: 'too many queries on the way' };
-      return this.finish(query, transport, { source: 'limit', parts: { rcode: Rcode.refused, error } });
+      return this.finish(query, transport, guest, TOO_MANY, 0);
     }
     this.perGuest.set(guest.id, mine + 1);
-    return new Promise((resolve) => {
-      const settle = (outcome: Outcome): void => {
+    const entry: InFlight = running ?? { waiting: new Set() };
+    // The caller's buffer is lent for this call only.
+    const kept = { ...query, bytes: query.bytes.slice() };
+    const taker = later();
+    const waiting: Waiting = {
+      settle: (outcome) => {
         this.timers.cancel(waiting.timer);
         entry.waiting.delete(waiting);
         const left = (this.perGuest.get(guest.id) ?? 1) - 1;
         if (left > 0) this.perGuest.set(guest.id, left);
         else this.perGuest.delete(guest.id);
-        resolve(this.finish(query, transport, outcome));
-      };
-      const waiting: Waiting = {
-        settle,
-        timer: new Timer(() => {
-          settle(TOO_LATE);
-          // A lookup that hangs must not hold its place; should it end after all, nobody waits for it.
-          if (entry.waiting.size === 0) this.leave(key, entry);
-        }),
-      };
-      const entry: InFlight = running ?? { waiting: new Set() };
-      entry.waiting.add(waiting);
-      this.timers.set(waiting.timer, now + this.deadline);
-      if (running) this.tally.merged++;
-      else this.start(key, entry, bySystem ? this.ask(query) : this.relay(query, transport));
-    });
+        const took = (this.config.clock?.now() ?? now) - now;
+        taker(this.finish(kept, transport, guest, outcome, took));
+      },
+      timer: new Timer(() => {
+        waiting.settle(TOO_LATE);
+        // A lookup that hangs must not hold its place; should it end after all, nobody waits for it.
+        if (entry.waiting.size === 0) this.leave(key, entry);
+      }),
+    };
+    entry.waiting.add(waiting);
+    this.timers.set(waiting.timer, now + this.deadline);
+    if (running) {
+      this.tally.merged++;
+      return undefined;
+    }
+    this.inFlight.set(key, entry);
+    if (bySystem) this.ask(kept, key, entry);
+    else this.relay(kept, transport, route ?? this.config.upstream, key, entry);
+    return undefined;
   }
 
   /** Whether the host's resolver shall answer: addresses and pointers, unless the client wants DNSSEC. */
@@ -223,55 +226,84 @@ export class DnsServer {
     return question.type === RecordType.A || question.type === RecordType.AAAA;
   }
 
-  private start(key: string, entry: InFlight, outcome: Promise<Outcome>): void {
-    this.inFlight.set(key, entry);
-    const done = (result: Outcome): void => {
-      this.leave(key, entry);
-      for (const waiting of [...entry.waiting]) waiting.settle(result);
-    };
-    outcome.then(done, () => done(BROKEN));
+  private settle(key: string, entry: InFlight, outcome: Outcome): void {
+    this.leave(key, entry);
+    for (const waiting of [...entry.waiting]) waiting.settle(outcome);
   }
 
   private leave(key: string, entry: InFlight): void {
     if (this.inFlight.get(key) === entry) this.inFlight.delete(key);
   }
 
-  private async ask(query: DnsQuery): Promise<Outcome> {
-    const parts = await this.system?.resolve(query.question.name, query.question.type);
-    return parts ? { source: 'resolver', parts } : BROKEN;
+  private ask({ question }: DnsQuery, key: string, entry: InFlight): void {
+    const found = this.system?.resolve(question.name, question.type) ?? Promise.resolve(undefined);
+    found.then(
+      (parts) => {
+        this.settle(key, entry, parts ? { source: 'resolver', parts } : BROKEN);
+      },
+      () => {
+        this.settle(key, entry, BROKEN);
+      },
+    );
   }
 
-  private async relay(query: DnsQuery, transport: DnsTransport): Promise<Outcome> {
-    try {
-      const bytes = await this.config.upstream.query(query.bytes, transport, this.patience);
-      return bytes.length >= HEADER && bytes.length <= MAX_MESSAGE ? { source: 'relay', bytes } : BROKEN;
-    } catch (error) {
-      return failure(error);
-    }
+  private relay(
+    query: DnsQuery,
+    transport: DnsTransport,
+    upstream: DnsUpstream,
+    key: string,
+    entry: InFlight,
+  ): void {
+    const reply: DnsReply = {
+      answered: (bytes, server) => {
+        const valid = bytes.length >= HEADER && bytes.length <= MAX_MESSAGE;
+        this.settle(key, entry, valid ? { source: 'relay', bytes, server } : BROKEN);
+      },
+      failed: (error) => {
+        this.settle(key, entry, failure(error));
+      },
+    };
+    upstream.query(query.bytes.slice(), transport, this.patience, reply);
   }
 
   /** The answer's bytes for one client: its id, its size. */
   private finish(
-    query: Parameters<typeof buildAnswer>[0],
+    query: Answerable,
     transport: DnsTransport,
+    guest: DnsGuest,
     outcome: Outcome,
+    took: Millis,
   ): Uint8Array {
-    const whole = 'bytes' in outcome ? outcome.bytes.slice() : buildAnswer(query, outcome.parts);
+    const relayed = 'bytes' in outcome;
+    const whole = relayed ? outcome.bytes.slice() : buildAnswer(query, outcome.parts);
     setWord(whole, 0, query.id);
     const limit = transport === 'tcp' ? MAX_MESSAGE : (query.edns?.udpSize ?? PLAIN_UDP_SIZE);
     const answer = fitAnswer(whole, limit);
     if (answer !== whole) this.tally.truncated++;
-    const rcode = 'bytes' in outcome ? word(answer, 2) & Flag.rcode : outcome.parts.rcode;
-    const name = RCODE_NAMES.get(rcode) ?? 'other';
-    this.tally.answered[name] = (this.tally.answered[name] ?? 0) + 1;
-    this.tally.sources[outcome.source]++;
+    const rcode = relayed ? word(answer, 2) & Flag.rcode : outcome.parts.rcode;
+    const { source } = outcome;
+    this.tally.answer(rcode, source, took);
+    this.config.observe?.({
+      guest,
+      question: query.question,
+      source,
+      rcode,
+      millis: took,
+      transport,
+      server: relayed ? outcome.server : undefined,
+      answer,
+    });
     return answer;
   }
 }
 
-const RCODE_NAMES = new Map<number, RcodeName>(
-  Object.entries(Rcode).map(([name, rcode]) => [rcode, name as RcodeName]),
-);
+const TOO_MANY: Outcome = {
+  source: 'limit',
+  parts: {
+    rcode: Rcode.refused,
+    error: { code: ExtendedError.other, text: 'too many queries on the way' },
+  },
+};
 
 const TOO_LATE: Outcome = {
   source: 'deadline',
@@ -286,8 +318,7 @@ const BROKEN: Outcome = {
   parts: { rcode: Rcode.servFail, error: { code: ExtendedError.other, text: 'the lookup failed' } },
 };
 
-function failure(error: unknown): Outcome {
-  if (!(error instanceof DnsUpstreamError)) return BROKEN;
+function failure(error: DnsUpstreamError): Outcome {
   const code = error.code === 'timeout' ? ExtendedError.noReachableAuthority : ExtendedError.networkError;
   return { source: 'error', parts: { rcode: Rcode.servFail, error: { code, text: error.message } } };
 }

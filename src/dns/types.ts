@@ -1,7 +1,8 @@
 /** What goes in and out of the DNS server. */
-import type { HostResolver, Millis } from '../core/index.js';
-import type { BuiltinNames } from './builtin.js';
+import type { Clock, HostResolver, Millis } from '../core/index.js';
+import type { AnswerParts } from './answer.js';
 import type { RcodeName } from './codes.js';
+import type { Question } from './message.js';
 
 export type DnsTransport = 'udp' | 'tcp';
 
@@ -10,14 +11,32 @@ export interface DnsGuest {
   readonly id: string | number;
 }
 
+/** Names that are known here, before anybody is asked: built-in names, zones of our own, the hosts file. */
+export interface LocalNames {
+  /** Under which answers are counted and told. */
+  readonly source: DnsSource;
+  /**
+   * The answer; undefined: the next one is asked. Called for every query, cached names too, so it must be quick: a look-up
+   * or two, nothing built for names that it does not have.
+   */
+  resolve(question: Question, guest: DnsGuest): AnswerParts | undefined;
+}
+
+/** Who gets what an upstream found; one of the two is called, once, never from inside `query`. */
+export interface DnsReply {
+  /** The bytes are lent for the call. `server`: who said so, for logs. */
+  answered(bytes: Uint8Array, server?: string): void;
+  failed(error: DnsUpstreamError): void;
+}
+
 /** Servers of the host that queries are passed to. Made by src/host. */
 export interface DnsUpstream {
   /**
-   * Asks with the query's bytes, the id aside, and resolves with the bytes of an answer that matches them, its id
-   * arbitrary. By `udp` a truncated answer is asked for again by TCP. Rejects with a `DnsUpstreamError` when there is
-   * none within `timeout`.
+   * Asks with the query's bytes, which are the upstream's until it has replied and whose id it may change, and replies
+   * with an answer that matches them, its id arbitrary. By `udp` a truncated answer is asked for again by TCP. Fails when
+   * there is none within `timeout`.
    */
-  query(bytes: Uint8Array, transport: DnsTransport, timeout: Millis): Promise<Uint8Array>;
+  query(bytes: Uint8Array, transport: DnsTransport, timeout: Millis, reply: DnsReply): void;
   close(): void;
 }
 
@@ -52,17 +71,42 @@ export interface HostsNames {
 /** How the host finds addresses now: by hosts file and name servers alone, or only its own resolver knows. */
 export type SystemMode = 'relay' | 'resolver';
 
+/** One answer, for logs and for those who learn from answers. */
+export interface DnsEvent {
+  readonly guest: DnsGuest;
+  /** Undefined when it could not be read. */
+  readonly question: Question | undefined;
+  readonly source: DnsSource;
+  readonly rcode: number;
+  /** From the query's coming to the answer's going. */
+  readonly millis: Millis;
+  readonly transport: DnsTransport;
+  /** Which name server said so, of answers that were relayed. */
+  readonly server: string | undefined;
+  /** What the guest gets, lent for the call. */
+  readonly answer: Uint8Array;
+}
+
 export interface DnsConfig {
-  readonly builtin: BuiltinNames;
+  /** In the order in which they are asked. */
+  readonly local: readonly LocalNames[];
+  /** Who is asked about the names that `route` has nothing for. */
   readonly upstream: DnsUpstream;
+  /**
+   * Split DNS: whom a name (normal form) goes to, and to nobody else; undefined: the host's own way, by resolver or
+   * `upstream`. Names with a route are always relayed.
+   */
+  readonly route?: ((name: string) => DnsUpstream | undefined) | undefined;
   /** Needed where `mode` says `resolver`. */
   readonly resolver?: HostResolver | undefined;
-  /** Consulted before the servers where `mode` says `relay`; the resolver reads the file by itself. */
-  readonly hosts?: HostsNames | undefined;
   /** Asked with each query, because the host's settings change. Default `resolver` if there is one. */
   readonly mode?: (() => SystemMode) | undefined;
   /** Whether a guest may ask for a name. Default: it may. */
   readonly decide?: ((name: string, guest: DnsGuest) => 'allow' | 'deny') | undefined;
+  /** Told of each answer, once. Must not throw. */
+  readonly observe?: ((event: DnsEvent) => void) | undefined;
+  /** For the latency of what was waited for; without it, that counts as 0. */
+  readonly clock?: Pick<Clock, 'now'> | undefined;
   /** How long a guest waits at most before it gets SERVFAIL. Default 5000. */
   readonly deadline?: Millis | undefined;
   /** Queries of one guest on the way. Default 256. */
@@ -73,7 +117,17 @@ export interface DnsConfig {
 
 /** Where an answer came from. */
 export type DnsSource =
-  'builtin' | 'hosts' | 'resolver' | 'relay' | 'policy' | 'limit' | 'deadline' | 'error';
+  | 'builtin'
+  | 'zone'
+  | 'hosts'
+  | 'cache'
+  | 'stale'
+  | 'resolver'
+  | 'relay'
+  | 'policy'
+  | 'limit'
+  | 'deadline'
+  | 'error';
 export type DnsDrop = 'tooShort' | 'notAQuery';
 
 export interface DnsCounters {
@@ -85,4 +139,6 @@ export interface DnsCounters {
   readonly merged: number;
   /** UDP answers that were cut. */
   readonly truncated: number;
+  /** Answers by the ms that they took: at most `LATENCY_BUCKETS[i]`, and in the last one more than all of these. */
+  readonly latency: readonly number[];
 }

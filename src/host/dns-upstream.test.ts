@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type AddressInfo } from 'node:net';
 import dnsPacket from 'dns-packet';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DnsTcpSession, frameTcp } from '../dns/index.js';
+import { DnsTcpSession, frameTcp, type DnsTransport } from '../dns/index.js';
 import { HostDnsUpstream } from './dns-upstream.js';
 import type { DnsServerAddress } from './resolver-files.js';
 
@@ -89,7 +89,16 @@ function upstream(
 ) {
   const made = new HostDnsUpstream({ servers: () => servers, retry: 100, ...options });
   cleanups.push(() => made.close());
-  return made;
+  return {
+    query: (bytes: Uint8Array, transport: DnsTransport, timeout: number) =>
+      new Promise<Uint8Array>((answered, failed) => {
+        made.query(bytes.slice(), transport, timeout, {
+          answered: (found) => answered(found.slice()),
+          failed,
+        });
+      }),
+    close: () => made.close(),
+  };
 }
 
 const data = (bytes: Uint8Array): unknown =>

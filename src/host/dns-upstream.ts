@@ -21,6 +21,7 @@ import {
   Rcode,
   frameTcp,
   isAnswerTo,
+  type DnsReply,
   type DnsTransport,
   type DnsUpstream,
 } from '../dns/index.js';
@@ -50,24 +51,25 @@ export class HostDnsUpstream implements DnsUpstream {
     this.options = options;
   }
 
-  query(bytes: Uint8Array, transport: DnsTransport, timeout: Millis): Promise<Uint8Array> {
+  query(bytes: Uint8Array, transport: DnsTransport, timeout: Millis, reply: DnsReply): void {
     const servers = this.options.servers();
     const refusal = this.refusal(servers);
-    if (refusal) return Promise.reject(refusal);
-    const asked = bytes.slice();
+    if (refusal) {
+      queueMicrotask(() => {
+        reply.failed(refusal);
+      });
+      return;
+    }
     const id = randomInt(0x10000);
-    asked[0] = id >>> 8;
-    asked[1] = id;
-    return new Promise((resolve, reject) => {
-      const end = (exchange: Exchange): void => void this.exchanges.delete(exchange);
-      const outcome = { resolve, reject, end };
-      const exchange: Exchange =
-        transport === 'udp'
-          ? new UdpExchange(asked, servers, timeout, this.options.retry ?? RETRY, outcome)
-          : new TcpExchange(asked, servers, timeout, outcome);
-      this.exchanges.add(exchange);
-      exchange.next();
-    });
+    bytes[0] = id >>> 8;
+    bytes[1] = id;
+    const end = (exchange: Exchange): void => void this.exchanges.delete(exchange);
+    const exchange: Exchange =
+      transport === 'udp'
+        ? new UdpExchange(bytes, servers, timeout, this.options.retry ?? RETRY, { reply, end })
+        : new TcpExchange(bytes, servers, timeout, { reply, end });
+    this.exchanges.add(exchange);
+    exchange.next();
   }
 
   /** Ends all that is on the way. */
@@ -87,8 +89,7 @@ export class HostDnsUpstream implements DnsUpstream {
 }
 
 interface Outcome {
-  resolve(answer: Uint8Array): void;
-  reject(error: DnsUpstreamError): void;
+  readonly reply: DnsReply;
   end(exchange: Exchange): void;
 }
 
@@ -125,12 +126,12 @@ abstract class Exchange {
 
   protected succeed(answer: Uint8Array): void {
     if (!this.finish()) return;
-    this.outcome.resolve(answer);
+    this.outcome.reply.answered(answer);
   }
 
   fail(error: DnsUpstreamError): void {
     if (!this.finish()) return;
-    this.outcome.reject(error);
+    this.outcome.reply.failed(error);
   }
 
   protected noteErrno(error: unknown): void {

@@ -1,7 +1,7 @@
 /** DNS on the gateway, UDP and TCP 53: the server on the wire, fed by leases and by the host's own resolving. */
 import { decode, encode } from 'dns-packet';
 import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
-import { BuiltinNames, DNS_PORT, DnsServer, DnsTcpServer } from '../dns/index.js';
+import { BuiltinNames, DNS_PORT, DnsServer, DnsTcpServer, HostsFileNames } from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
 import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
@@ -38,22 +38,24 @@ export class DnsService {
       deps.upstream === undefined
         ? systemDns({ logger, servers: config.dns?.servers, calls: callsOf(lookups) })
         : undefined;
+    const mode = systemMode(deps, this.system);
+    const builtin = new BuiltinNames({
+      gateway: gatewayIp,
+      hostAlias,
+      subnet,
+      hosts: extraHosts(config),
+      guests: {
+        addressOf: (name) => dhcp.server.addressOf(name),
+        nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
+      },
+    });
     this.server = new DnsServer({
-      builtin: new BuiltinNames({
-        gateway: gatewayIp,
-        hostAlias,
-        subnet,
-        hosts: extraHosts(config),
-        guests: {
-          addressOf: (name) => dhcp.server.addressOf(name),
-          nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
-        },
-      }),
+      local: this.system ? [builtin, new HostsFileNames(this.system.hosts, mode)] : [builtin],
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
-      hosts: this.system?.hosts,
-      mode: systemMode(deps, this.system),
+      mode,
       deadline: config.dns?.deadline,
+      clock: stack,
     });
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
     services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
@@ -97,17 +99,12 @@ export class DnsService {
     const { neighbour, sourcePort, destination, offset, length } = datagram;
     if (neighbour === undefined) return;
     const query = datagram.bytes.subarray(offset, offset + length);
-    const reply = (answer: Uint8Array | undefined): void => {
-      if (answer !== undefined)
-        this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
+    const reply = (answer: Uint8Array): void => {
+      this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
     };
-    const answer = this.server.handle(query, 'udp', guest, this.stack.now());
-    if (answer instanceof Promise) {
-      void answer.then(reply);
-      this.arm();
-    } else {
-      reply(answer);
-    }
+    const answer = this.server.receive(query, 'udp', guest, this.stack.now(), () => reply);
+    if (answer === undefined) this.arm();
+    else reply(answer);
   }
 
   private arm(): void {

@@ -123,7 +123,21 @@ export class FakeHost {
         this.reverses.get(address) ?? Promise.reject(errnoError('ENOTFOUND', `reverse ${address}`)),
       close: () => undefined,
     };
-    this.upstream = { query: (bytes) => this.relay(bytes), close: () => undefined };
+    this.upstream = {
+      query: (bytes, _transport, _timeout, reply) => {
+        this.relay(bytes).then(
+          (answer) => {
+            reply.answered(answer, 'fake');
+          },
+          (error: unknown) => {
+            reply.failed(
+              error instanceof DnsUpstreamError ? error : new DnsUpstreamError('unreachable', String(error)),
+            );
+          },
+        );
+      },
+      close: () => undefined,
+    };
   }
 
   /** Everything that a network wants of a host. */
