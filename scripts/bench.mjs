@@ -14,7 +14,7 @@ import { bootstrap } from './bootstrap.mjs';
 import { ROOT, run } from './tools.mjs';
 
 const args = process.argv.slice(2);
-const own = ['profile', 'chart', 'faults', 'queue', 'attacks'].includes(args[0]);
+const own = ['profile', 'chart', 'faults', 'queue', 'attacks', 'hostile'].includes(args[0]);
 const program = path.join(ROOT, 'bench', `${own ? args[0] : 'main'}.mjs`);
 const builds = !args.some((arg) => arg === '--help' || arg.startsWith('--tree')) && args[0] !== 'chart';
 

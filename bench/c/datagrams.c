@@ -5,6 +5,7 @@
 //   nettool usource PORT SIZE SECS PPS         waits for a hello, then sends to where it came from
 //   nettool upull HOST PORT SECS               sends the hello, then counts
 //   nettool dns PORT                           answers every query with one A record, until killed
+//   nettool ask HOST SECS MILLIS               asks it for a new name every MILLIS; how long the answers took, ms
 //   nettool dhcp IF SECS                       sends DISCOVER every 5 ms once IF exists, ends with the first OFFER
 #include "net.h"
 #include <linux/if_ether.h>
@@ -127,6 +128,46 @@ int dns_server(int argc, char **v) {
     if (is_a) memcpy(m + at, answer, sizeof answer);
     sendto(fd, m, at + (is_a ? (ssize_t)sizeof answer : 0), 0, (void *)&from, length);
   }
+}
+
+enum { MOST_ASKED = 65536 };
+static double asked[MOST_ASKED];
+static float took[MOST_ASKED];
+
+// What is not answered within a second after the last question is lost.
+int dns_ask(int argc, char **v) {
+  if (argc < 3) return 2;
+  int fd = udp_socket(0);
+  struct sockaddr_in to = address(v[0], 53);
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  double start = now(), secs = atof(v[1]), pause = atof(v[2]) / 1e3;
+  int n = 0, answered = 0;
+  for (double t; (t = now() - start) < secs + 1;) {
+    uint8_t m[512] = {0};
+    if (t < secs && t >= n * pause && n < MOST_ASKED) {
+      // A question for q<n>.bench.test, type A.
+      m[0] = n >> 8, m[1] = n, m[2] = 1, m[5] = 1;
+      m[12] = sprintf((char *)m + 13, "q%d", n);
+      uint8_t *end = m + 13 + m[12];
+      memcpy(end, "\5bench\4test\0\0\1\0\1", 16);
+      asked[n++] = now();
+      sendto(fd, m, end + 16 - m, 0, (const void *)&to, sizeof to);
+      continue;
+    }
+    if (t >= secs && answered >= n) break;
+    double left = t < secs && n < MOST_ASKED ? n * pause - t : 0.05;
+    struct timespec wait = {0, (long)(left * 1e9)};
+    if (ppoll(&p, 1, &wait, NULL) <= 0) continue;
+    if (recv(fd, m, sizeof m, MSG_DONTWAIT) < 12) continue;
+    int id = m[0] << 8 | m[1];
+    if (id >= n || asked[id] == 0) continue;
+    took[answered++] = (now() - asked[id]) * 1e3;
+    asked[id] = 0;
+  }
+  qsort(took, answered, sizeof *took, by_value);
+  printf("{\"asked\":%d,\"answered\":%d,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}\n", n, answered,
+         at_fraction(took, answered, 0.5), at_fraction(took, answered, 0.99), answered ? took[answered - 1] : 0);
+  return 0;
 }
 
 // -- DHCP -------------------------------------------------------------------------------------------------------

@@ -82,5 +82,6 @@ int udp_send(int argc, char **v);
 int udp_source(int argc, char **v);
 int udp_pull(int argc, char **v);
 int dns_server(int argc, char **v);
+int dns_ask(int argc, char **v);
 int dhcp_probe(int argc, char **v);
 #endif

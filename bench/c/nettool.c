@@ -8,7 +8,7 @@
 //   nettool hold HOST PORT PORTS N           opens N connections, one byte each way, keeps them until stdin ends
 //   nettool bulk listen|connect send|recv HOST PORT FLOWS SECS WARM MBIT     see bulk.c
 //   nettool exact listen|connect send|recv HOST PORT BYTES SECS             see exact.c
-//   nettool usink|usend|usource|upull|dns|dhcp …                             see datagrams.c
+//   nettool usink|usend|usource|upull|dns|ask|dhcp …                         see datagrams.c
 #include "net.h"
 #include <signal.h>
 #include <sys/epoll.h>
@@ -185,7 +185,7 @@ int main(int argc, char **v) {
     const char *name;
     int (*run)(int, char **);
   } commands[] = {{"server", server}, {"rr", rr},           {"crr", crr},          {"hold", hold},       {"bulk", bulk},    {"exact", exact},      {"usink", udp_sink},
-                  {"usend", udp_send}, {"usource", udp_source}, {"upull", udp_pull}, {"dns", dns_server}, {"dhcp", dhcp_probe}};
+                  {"usend", udp_send}, {"usource", udp_source}, {"upull", udp_pull}, {"dns", dns_server}, {"ask", dns_ask}, {"dhcp", dhcp_probe}};
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;

@@ -26,7 +26,7 @@ const SETTINGS = [
   'net.ipv6.conf.all.disable_ipv6=1',
   'net.ipv6.conf.default.disable_ipv6=1',
 ];
-const NAME = /^bench(\d+)-\d+[hg]$/;
+const NAME = /^bench(\d+)-\d+(h|g\d*)$/;
 const ETC = '/etc/netns';
 
 export class Lab {
@@ -51,6 +51,8 @@ export class Lab {
     this.tools = setup.tools;
     this.mtu = setup.mtu;
     this.tree = setup.tree;
+    /** Namespaces of further guests. */
+    this.more = [];
     /** The peer's own processes, helpers that stand for a virtual machine, servers. */
     this.peers = [];
     this.shims = [];
@@ -63,12 +65,7 @@ export class Lab {
   async prepare() {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'np-bench-'));
     fs.chmodSync(this.dir, 0o755);
-    for (const name of [this.host, this.guest]) {
-      sh('ip', 'netns', 'add', name);
-      sh('ip', 'netns', 'exec', name, 'sysctl', '-q', ...SETTINGS);
-      this.congestion(name);
-      sh('ip', '-n', name, 'link', 'set', 'lo', 'up');
-    }
+    for (const name of [this.host, this.guest]) this.makeNamespace(name);
     fs.mkdirSync(path.join(ETC, this.host), { recursive: true });
     fs.writeFileSync(path.join(ETC, this.host, 'resolv.conf'), `nameserver ${TARGET}\n`);
     fs.writeFileSync(path.join(ETC, this.host, 'nsswitch.conf'), 'hosts: files dns\n');
@@ -81,6 +78,21 @@ export class Lab {
     this.servers.push(this.onHost(this.tools.nettool, 'server', String(ECHO), String(ECHO_PORTS)));
     this.servers.push(this.onHost(this.tools.nettool, 'dns', '53'));
     for (const server of this.servers) await server.event('listening');
+  }
+
+  makeNamespace(name) {
+    sh('ip', 'netns', 'add', name);
+    sh('ip', 'netns', 'exec', name, 'sysctl', '-q', ...SETTINGS);
+    this.congestion(name);
+    sh('ip', '-n', name, 'link', 'set', 'lo', 'up');
+  }
+
+  /** A namespace for one more guest; its name. */
+  addGuest() {
+    const name = `${this.guest}${this.more.length + 2}`;
+    this.more.push(name);
+    this.makeNamespace(name);
+    return name;
   }
 
   /** Starts the peer and waits until the guest reaches the servers through it. */
@@ -172,7 +184,7 @@ export class Lab {
   /** For exit handlers too. */
   remove() {
     Lab.live.delete(this);
-    for (const name of [this.host, this.guest]) removeNamespace(name);
+    for (const name of [this.host, this.guest, ...this.more]) removeNamespace(name);
     if (this.dir !== undefined) fs.rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -6,7 +6,8 @@
 //
 //
 // With "seconds" it floods for so long instead, as fast as the link takes it: ARP, DHCP, invented MAC addresses, fragments, SYNs, UDP
-// to all ports, and packets under the addresses of "victims" ([{"ip","mac"}]) and to them.
+// to all ports, and packets under the addresses of "victims" ([{"ip","mac"}]) and to them; with "flood", one kind of these:
+// addresses, fragments, syns or datagrams.
 //
 // Prints {"sent","connections","received"} as its last line. The same seed sends the same frames.
 
@@ -204,34 +205,46 @@ function random() {
   return frame;
 }
 
-/** What a flood repeats: some thousand frames, made before it begins. */
-function floodFrames() {
+/** What a flood is made of, by kind. */
+function floodKinds() {
   const port = () => 1 + below(65_535);
   const from = () => `192.168.127.${2 + below(250)}`;
-  const kinds = [
-    () => arp(1, from()),
-    () => arp(2, gateway),
-    () => dhcp(pick([1, 3])),
-    () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000, to: peer }),
-    () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000 | below(8000), to: peer }),
-    () => tcp(port(), pick([80, port()]), 2, { options: MSS }),
-    () => udp(port(), port(), Buffer.alloc(32), { to: peer }),
-    () => udp(port(), 53, dns(`n${below(100_000)}.lab.test`)),
-    () => udp(port(), 9, Buffer.alloc(32), { from: pick(victims).ip, to: peer }),
-    () => invented(ether(0x88b5, Buffer.alloc(46), BROADCAST)),
-    () => invented(ether(0x0800, Buffer.alloc(46))),
-    () => icmp(8, 0, Buffer.alloc(60, 7)),
-  ];
+  const kinds = {
+    addresses: [
+      () => arp(1, from()),
+      () => arp(2, gateway),
+      () => dhcp(pick([1, 3])),
+      () => invented(ether(0x88b5, Buffer.alloc(46), BROADCAST)),
+      () => invented(ether(0x0800, Buffer.alloc(46))),
+      () => udp(port(), 9, Buffer.alloc(32), { from: pick(victims).ip, to: peer }),
+    ],
+    fragments: [
+      () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000, to: peer }),
+      () => ip(17, Buffer.alloc(64, 3), { fragment: 0x2000 | below(8000), to: peer }),
+    ],
+    syns: [() => tcp(port(), pick([80, port()]), 2, { options: MSS })],
+    datagrams: [
+      () => udp(port(), port(), Buffer.alloc(32), { to: peer }),
+      () => udp(port(), 53, dns(`n${below(100_000)}.lab.test`)),
+      () => icmp(8, 0, Buffer.alloc(60, 7)),
+    ],
+  };
   for (const { ip: to, mac } of victims) {
     const toVictim = (frame) => Buffer.concat([macBytes(mac), frame.subarray(6)]);
-    kinds.push(() =>
-      toVictim(
-        udp(7, 6666, Buffer.alloc(32), { from: pick([gateway, ...victims.map((one) => one.ip)]), to }),
-      ),
+    const anybody = () => pick([gateway, ...victims.map((one) => one.ip)]);
+    kinds.addresses.push(
+      () => toVictim(udp(7, 6666, Buffer.alloc(32), { from: anybody(), to })),
+      () => Buffer.concat([BROADCAST, macBytes(mac), ether(0x88b5, Buffer.alloc(46)).subarray(12)]),
     );
-    kinds.push(() => Buffer.concat([BROADCAST, macBytes(mac), ether(0x88b5, Buffer.alloc(46)).subarray(12)]));
   }
-  return Array.from({ length: 8192 }, (_, i) => kinds[i % kinds.length]());
+  return kinds;
+}
+
+/** What a flood repeats: some thousand frames, made before it begins. */
+function floodFrames() {
+  const kinds = floodKinds();
+  const chosen = request.flood === undefined ? Object.values(kinds).flat() : kinds[request.flood];
+  return Array.from({ length: 8192 }, (_, i) => chosen[i % chosen.length]());
 }
 
 /** The same frame from an address that nobody has. */
