@@ -120,8 +120,8 @@ export const leaseSchema = z.strictObject({
 export const portSchema = z.strictObject({
   id: z.int().describe('Unique in its network, never used again'),
   protocol: z.literal(['tcp', 'udp']),
-  host: z.string(),
-  port: z.int().describe('The chosen one where 0 was asked for'),
+  host: z.string().describe('An address, localhost or * (IPv4 and IPv6), or unix:/PATH'),
+  port: z.int().describe('The chosen one where 0 was asked for; 0 of a unix socket'),
   target: z.string().describe('A name, an address, or "first guest"'),
   guestPort: z.int(),
   spec: z.string().describe('As --publish takes it'),

@@ -49,16 +49,17 @@ interface Name {
   readonly protocol?: 'tcp' | 'udp';
 }
 
-/** `id:7`, `8080`, `127.0.0.1:8080`, `[::1]:53/udp`. Throws ERR_NETPROXY_CONFIG. */
+/** `id:7`, `8080`, `127.0.0.1:8080`, `[::1]:53/udp`, `unix:/run/web.sock`. Throws ERR_NETPROXY_CONFIG. */
 function parseName(text: string): Name {
   const id = /^id:(\d{1,15})$/.exec(text)?.[1];
   if (id !== undefined) return { text, id: Number(id) };
-  const match = /^(?:(\[[\da-fA-F:.]+\]|[\d.]+):)?(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+  if (text.startsWith('unix:/')) return { text, host: text, protocol: 'tcp' };
+  const match = /^(?:(\[[\da-fA-F:.]+\]|[\d.]+|localhost|\*):)?(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
   const port = Number(match?.[2]);
   if (match === null || !(port >= 1 && port <= 65_535)) {
     throw usageError(
       `"${text}" names no published port`,
-      'Allowed: PORT, HOSTIP:PORT, both with /udp, or id:N; netproxy ports lists them.',
+      'Allowed: PORT, HOSTIP:PORT, both with /udp, unix:/PATH, or id:N; netproxy ports lists them.',
     );
   }
   const host = match[1]?.replaceAll(/[[\]]/g, '');

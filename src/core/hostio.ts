@@ -162,6 +162,8 @@ export interface HostIo {
     port: number,
     onStream: (stream: HostStream) => HostStreamHandler,
   ): Promise<HostListener>;
+  /** The same at the path of a unix socket, mode 0600. Absent: this host has none. */
+  listenUnix?(path: string, onStream: (stream: HostStream) => HostStreamHandler): Promise<HostListener>;
   /** An IPv4 UDP socket on a free port for one flow of a guest. */
   udp(handler: HostUdpHandler): HostUdp;
   /** A socket for pings; undefined where the host has none for us now. Absent: it never has. */

@@ -8,7 +8,10 @@ describe('published ports as text', () => {
     ['0.0.0.0:53:5353/udp', '0.0.0.0:53:5353/udp'],
     ['[::1]:8080:192.168.127.3:80', '[::1]:8080:192.168.127.3:80/tcp'],
     ['build@0:22', 'build@127.0.0.1:0:22/tcp'],
-    ['localhost:1:2', '127.0.0.1:1:2/tcp'],
+    ['localhost:1:2', 'localhost:1:2/tcp'],
+    ['*:1:2/udp', '*:1:2/udp'],
+    ['unix:/run/web.sock:80', 'unix:/run/web.sock:80'],
+    ['build@unix:/run/a:b@c/tcp:10.0.0.2:80', 'build@unix:/run/a:b@c/tcp:10.0.0.2:80'],
   ])('%s', (text, full) => {
     const spec = parsePublish(text);
     expect(formatPublish(spec)).toBe(full);
@@ -29,6 +32,10 @@ describe('published ports as text', () => {
     '80:1.2.3.400:80',
     '@80:80',
     'a b@80:80',
+    'unix:web.sock:80',
+    'unix:/run/web.sock',
+    'unix:/run/web.sock:0',
+    'unix:/run/web.sock:300.1.1.1:80',
   ])('refuses "%s" and says the form', (text) => {
     expect(() => parsePublish(text)).toThrow(
       expect.objectContaining({

@@ -1,12 +1,17 @@
-/** Published ports as people write them, in Docker's syntax: `[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]`. */
+/**
+ * Published ports as people write them, in Docker's syntax: `[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]`, or
+ * `[GUEST@]unix:/PATH:[GUESTIP:]PORT` for a unix socket of the host.
+ */
 import { NetproxyError, parseIpv4 } from '../core/index.js';
 
 export interface PublishSpec {
   readonly protocol: 'tcp' | 'udp';
-  /** Where the host listens; `127.0.0.1` unless said. */
+  /** Where the host listens; `127.0.0.1` unless said. `localhost` and `*`: on IPv4 and IPv6. Empty with `hostPath`. */
   readonly hostIp: string;
   /** 0: the host chooses. */
   readonly hostPort: number;
+  /** A unix socket instead: its absolute path. TCP only. */
+  readonly hostPath?: string | undefined;
   /** Which guest: its name, or its address; neither: the first one. */
   readonly guest?: string | undefined;
   readonly guestIp?: string | undefined;
@@ -14,7 +19,7 @@ export interface PublishSpec {
 }
 
 const SYNTAX =
-  '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, 8000-8009:8000-8009, [::1]:8080:192.168.127.3:80';
+  '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], e.g. 127.0.0.1:8080:80, build@5300:53/udp, 8000-8009:8000-8009, [::1]:8080:192.168.127.3:80, *:8080:80, unix:/run/web.sock:80';
 
 function bad(text: string, why: string): NetproxyError {
   return new NetproxyError('ERR_NETPROXY_CONFIG', `bad port to publish "${text}": ${why}`, {
@@ -24,6 +29,8 @@ function bad(text: string, why: string): NetproxyError {
 
 /** Parses one; throws ERR_NETPROXY_CONFIG naming what is wrong. */
 export function parsePublish(text: string): PublishSpec {
+  const unix = /^(?:([\w.-]+)@)?unix:(.*)$/.exec(text.trim());
+  if (unix !== null) return parseUnix(text, unix[1], unix[2] ?? '');
   let rest = text.trim();
   let protocol: 'tcp' | 'udp' = 'tcp';
   const slash = /\/(\w+)$/.exec(rest);
@@ -39,19 +46,34 @@ export function parsePublish(text: string): PublishSpec {
     rest = rest.slice(at + 1);
     if (!/^[\w.-]+$/.test(guest)) throw bad(text, `"${guest}" is not a guest's name`);
   }
-  const match = /^(?:(\[[0-9a-fA-F:.%]+\]|[\d.]+|localhost):)?(\d+):(?:([\d.]+):)?(\d+)$/.exec(rest);
+  const match = /^(?:(\[[0-9a-fA-F:.%]+\]|[\d.]+|localhost|\*):)?(\d+):(?:([\d.]+):)?(\d+)$/.exec(rest);
   if (match === null) throw bad(text, 'it does not have that form');
   const [, host, hostPortText, guestIp, guestPortText] = match;
-  const hostIp = host === undefined || host === 'localhost' ? '127.0.0.1' : host.replace(/^\[|\]$/g, '');
-  if (!hostIp.includes(':') && parseIpv4(hostIp) === undefined)
+  const hostIp = host === undefined ? '127.0.0.1' : host.replace(/^\[|\]$/g, '');
+  if (/^[\d.]+$/.test(hostIp) && parseIpv4(hostIp) === undefined)
     throw bad(text, `"${hostIp}" is no IP address of the host`);
   if (guestIp !== undefined && parseIpv4(guestIp) === undefined)
     throw bad(text, `"${guestIp}" is no IPv4 address`);
   const hostPort = Number(hostPortText);
-  const guestPort = Number(guestPortText);
   if (hostPort > 65535) throw bad(text, `${hostPort} is no port (0 to 65535)`);
-  if (guestPort < 1 || guestPort > 65535) throw bad(text, `${guestPort} is no port (1 to 65535)`);
-  return { protocol, hostIp, hostPort, guest, guestIp, guestPort };
+  return { protocol, hostIp, hostPort, guest, guestIp, guestPort: portOf(text, guestPortText) };
+}
+
+/** What stands behind `unix:`. The path ends before the last colons: it may hold some itself. */
+function parseUnix(text: string, guest: string | undefined, rest: string): PublishSpec {
+  const match = /^(\/.*?)(?::((?:\d{1,3}\.){3}\d{1,3}))?:(\d+)$/.exec(rest);
+  if (match === null) throw bad(text, 'a unix socket is unix:/PATH:PORT or unix:/PATH:GUESTIP:PORT');
+  const [, hostPath, guestIp, port] = match;
+  if (guestIp !== undefined && parseIpv4(guestIp) === undefined)
+    throw bad(text, `"${guestIp}" is no IPv4 address`);
+  const guestPort = portOf(text, port);
+  return { protocol: 'tcp', hostIp: '', hostPort: 0, hostPath, guest, guestIp, guestPort };
+}
+
+function portOf(text: string, digits: string | undefined): number {
+  const port = Number(digits);
+  if (port >= 1 && port <= 65_535) return port;
+  throw bad(text, `${port} is no port (1 to 65535)`);
 }
 
 /**
@@ -60,7 +82,7 @@ export function parsePublish(text: string): PublishSpec {
  */
 export function expandPublish(text: string): string[] {
   const match = /^(.*?)(\d+)-(\d+):((?:[\d.]+:)?)(\d+)-(\d+)(\/\w+)?$/.exec(text.trim());
-  if (match === null) {
+  if (match === null || match[1]?.includes('unix:') === true) {
     parsePublish(text);
     return [text];
   }
@@ -85,5 +107,7 @@ export function expandPublish(text: string): string[] {
 export function formatPublish(spec: PublishSpec): string {
   const host = spec.hostIp.includes(':') ? `[${spec.hostIp}]` : spec.hostIp;
   const guest = spec.guestIp === undefined ? '' : `${spec.guestIp}:`;
-  return `${spec.guest === undefined ? '' : `${spec.guest}@`}${host}:${spec.hostPort}:${guest}${spec.guestPort}/${spec.protocol}`;
+  const name = spec.guest === undefined ? '' : `${spec.guest}@`;
+  if (spec.hostPath !== undefined) return `${name}unix:${spec.hostPath}:${guest}${spec.guestPort}`;
+  return `${name}${host}:${spec.hostPort}:${guest}${spec.guestPort}/${spec.protocol}`;
 }

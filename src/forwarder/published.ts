@@ -6,20 +6,12 @@
  * port of the gateway, so that the guest's answers find their way; such a mapping ends after IDLE without traffic, and
  * there are at most MAX_UDP_CLIENTS per published port (the least recently used goes).
  */
-import {
-  type Errno,
-  type HostIo,
-  type HostListener,
-  type HostStream,
-  type HostUdpServer,
-  type Logger,
-  type Random,
-  below,
-} from '../core/index.js';
+import { type Errno, type HostIo, type HostStream, type Logger, type Random, below } from '../core/index.js';
 import type { Neighbour } from '../arp/index.js';
 import type { Stack, TcpApplication, TcpEndpoint, UdpIn } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 import type { GuestStream } from './guest-stream.js';
+import { type HostSide, openHostSide } from './host-side.js';
 import type { PublishSpec } from './publish-spec.js';
 import { UdpClient } from './published-client.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
@@ -60,7 +52,7 @@ export class PublishedPort implements FlowOwner {
   readonly spec: PublishSpec;
   readonly counters = publishedCounters();
   private readonly forwarder: Publisher;
-  private listener: HostListener | HostUdpServer | undefined;
+  private side: HostSide | undefined;
   private readonly live = new Set<TcpFlow>();
   /** Those of `live` that the guest has not answered yet. */
   private readonly opening = new Set<TcpFlow>();
@@ -76,13 +68,13 @@ export class PublishedPort implements FlowOwner {
     this.spec = spec;
   }
 
-  /** The host address and port it listens on. */
+  /** Where the host listens: an address, `localhost`, `*`, or `unix:/PATH` with port 0. */
   get host(): string {
-    return this.listener?.host ?? this.spec.hostIp;
+    return this.side?.host ?? this.spec.hostIp;
   }
 
   get port(): number {
-    return this.listener?.port ?? this.spec.hostPort;
+    return this.side?.port ?? this.spec.hostPort;
   }
 
   flows(): Iterable<TcpFlow> {
@@ -101,24 +93,24 @@ export class PublishedPort implements FlowOwner {
   /** Starts listening; rejects with ERR_NETPROXY_PUBLISH. */
   async open(): Promise<void> {
     const { spec, forwarder } = this;
-    this.listener =
-      spec.protocol === 'tcp'
-        ? await forwarder.io.listen(spec.hostIp, spec.hostPort, (stream) => this.client(stream))
-        : await forwarder.io.bindUdp(spec.hostIp, spec.hostPort, {
-            datagram: (bytes, host, port) => {
-              this.fromClient(bytes, host, port);
-            },
-            error: (errno) => {
-              forwarder.logger.debug(`published udp port ${spec.hostPort}: ${errno}`);
-            },
-          });
+    this.side = await openHostSide(forwarder.io, spec, {
+      stream: (stream) => this.client(stream),
+      udp: {
+        datagram: (bytes, host, port) => {
+          this.fromClient(bytes, host, port);
+        },
+        error: (errno) => {
+          forwarder.logger.debug(`published udp port ${spec.hostPort}: ${errno}`);
+        },
+      },
+    });
   }
 
   /** Stops listening and resets what runs. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.listener?.close();
+    this.side?.close();
     for (const flow of [...this.live]) flow.kill();
     for (const client of [...this.clients.values()]) this.dropClient(client);
     this.forwarder.removed(this);
@@ -254,7 +246,8 @@ export class PublishedPort implements FlowOwner {
     this.counters.datagramsOut++;
     const { bytes, offset, length } = datagram;
     client.bytesToHost += length;
-    (this.listener as HostUdpServer).send(bytes.subarray(offset, offset + length), client.host, client.port);
+    const sent = bytes.subarray(offset, offset + length);
+    this.side?.udpFor(client.host)?.send(sent, client.host, client.port);
   }
 
   /** Keeps the clients in the order of their last use, within a second. */

@@ -1,6 +1,7 @@
 export * from './errno.js';
 export * from './listen-error.js';
 export * from './node-io.js';
+export { NodeStream } from './node-stream.js';
 export * from './route-watch.js';
 export * from './routes.js';
 export * from './scheduler.js';

@@ -54,7 +54,7 @@ function listen(
     server.once('error', (error) => {
       listenError('tcp', host, port, errnoOf(error), error).then(reject, reject);
     });
-    server.listen({ host, port, backlog: BACKLOG, exclusive: true }, () => {
+    server.listen({ host, port, backlog: BACKLOG, exclusive: true, ipv6Only: isIPv6(host) }, () => {
       server.removeAllListeners('error');
       // EMFILE and the like while accepting: weather, the client waits in the backlog.
       server.on('error', () => undefined);

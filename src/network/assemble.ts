@@ -32,6 +32,7 @@ import { Guests } from './guests.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
 import { Services } from './services.js';
 import { answerTime } from './time-service.js';
+import { withUnixListener } from './unix-listener.js';
 import { NetworkState } from './state.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 import { Upper } from './upper.js';
@@ -78,7 +79,7 @@ export function assemble(
     ownAddressCheck(deps, () => scheduler.now()),
   );
   const memory = native.hub?.memory ?? plainMemory;
-  const io = deps.io ?? native.io ?? nodeIo;
+  const io = deps.io ?? withUnixListener(native.io ?? nodeIo);
   const pool = new BlockPool(memory);
   const upper = new Upper();
   const stack = new Stack(

@@ -18,7 +18,7 @@ import { parseGuestMac } from './addresses.js';
 import { type Parts, assemble, parseRuleText } from './assemble.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
-import { Publishing } from './publishing.js';
+import { type DialTarget, Publishing } from './publishing.js';
 import { type SinkOf, Taps } from './taps.js';
 import { telling } from './telling.js';
 import type {
@@ -313,7 +313,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   /** Connects to a port of a guest (the first one unless said) as a Duplex. Errors come by its `error` event. */
-  dial(guest: Guest | string | undefined, port: number): Duplex {
+  dial(guest: DialTarget, port: number): Duplex {
     return this.publishing.dial(guest, port);
   }
 

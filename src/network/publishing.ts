@@ -1,7 +1,13 @@
 /** What a network publishes to its host, and connections into guests. */
 import type { Duplex } from 'node:stream';
 import { NetproxyError } from '../core/index.js';
-import { GuestStream, type PublishSpec, formatPublish, parsePublish } from '../forwarder/index.js';
+import {
+  GuestStream,
+  type GuestSpec,
+  type PublishSpec,
+  formatPublish,
+  parsePublish,
+} from '../forwarder/index.js';
 import type { Parts } from './assemble.js';
 import { Guest } from './guest.js';
 import type { PortInfo, Published } from './types.js';
@@ -11,6 +17,14 @@ import { eachPort, portInfo } from './views.js';
 export interface PublishingEvents {
   published(port: PortInfo): void;
   unpublished(port: PortInfo): void;
+}
+
+/** A guest, its name, or its address; undefined: the first one. */
+export type DialTarget = Guest | string | { readonly ip: string } | undefined;
+
+function whoIs(target: DialTarget): GuestSpec {
+  if (target instanceof Guest) return { guest: target.name };
+  return typeof target === 'object' ? { guestIp: target.ip } : { guest: target };
 }
 
 export class Publishing {
@@ -56,15 +70,15 @@ export class Publishing {
   }
 
   /** Connects to a port of a guest (the first one unless said) as a Duplex. Errors come by its `error` event. */
-  dial(guest: Guest | string | undefined, port: number): Duplex {
+  dial(guest: DialTarget, port: number): Duplex {
     const stream = new GuestStream();
-    const spec = { guest: guest instanceof Guest ? guest.name : guest, guestIp: undefined };
+    const spec = whoIs(guest);
     this.parts.roster.find(spec, (neighbour) => {
       if (!this.parts.publisher.connectStream(neighbour, port, stream)) {
         stream.destroy(
           new NetproxyError(
             'ERR_NETPROXY_DIAL',
-            `cannot reach port ${port} of ${spec.guest ?? 'the first guest'}: no such guest is attached`,
+            `cannot reach port ${port} of ${spec.guest ?? spec.guestIp ?? 'the first guest'}: no such guest is attached`,
             { errno: 'EHOSTUNREACH' },
           ),
         );

@@ -196,7 +196,9 @@ export interface PortInfo {
   /** Unique in its network, never used again. */
   readonly id: number;
   readonly protocol: 'tcp' | 'udp';
+  /** An address, `localhost` or `*` (IPv4 and IPv6), or `unix:/PATH`. */
   readonly host: string;
+  /** 0 of a unix socket. */
   readonly port: number;
   /** `first guest`, a name, or an address. */
   readonly target: string;

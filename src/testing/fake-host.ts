@@ -100,6 +100,7 @@ export class FakeHost {
     this.io = {
       dial: (target, handler) => this.dial(target, handler),
       listen: async (host, port, onStream) => this.listen(host, port, onStream),
+      listenUnix: async (path, onStream) => this.listenUnix(path, onStream),
       udp: (handler) => {
         this.counters.openUdp++;
         const find = (ip: Parameters<FakeUdp['send']>[3], port: number): UdpScript | undefined =>
@@ -209,7 +210,7 @@ export class FakeHost {
 
   // -- clients of published ports ------------------------------------------------------------------------------
 
-  /** Connects to a port that the network listens on. Throws ECONNREFUSED. */
+  /** Connects to a port that the network listens on; a unix socket is its path and port 0. Throws ECONNREFUSED. */
   connect(host: string, port: number): HostSocket {
     const listener = this.listeners.get(`${host}:${port}`);
     if (listener === undefined) throw errnoError('ECONNREFUSED', `connect ${host}:${port}`);
@@ -281,6 +282,19 @@ export class FakeHost {
     const port = this.claim('tcp', host, wanted, this.listeners);
     this.listeners.set(`${host}:${port}`, { onStream });
     return { host, port, close: () => void this.listeners.delete(`${host}:${port}`) };
+  }
+
+  private listenUnix(path: string, onStream: Listener['onStream']): HostListener {
+    if (this.listeners.has(`${path}:0`))
+      throw new NetproxyError(
+        'ERR_NETPROXY_LISTEN',
+        `cannot listen on unix:${path}: a live process listens there.`,
+        {
+          errno: 'EADDRINUSE',
+        },
+      );
+    this.listeners.set(`${path}:0`, { onStream });
+    return { host: path, port: 0, close: () => void this.listeners.delete(`${path}:0`) };
   }
 
   private bindUdp(host: string, wanted: number, handler: HostUdpServerHandler): HostUdpServer {
