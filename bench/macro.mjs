@@ -7,7 +7,7 @@ import { Lab } from './lib/lab.mjs';
 import { METRICS } from './lib/metrics.mjs';
 import { PEERS, missingBuild } from './lib/peers.mjs';
 import { Results } from './lib/results.mjs';
-import { allocation, firstOffer, health } from './lib/special.mjs';
+import { allocation, firstOffer, health, idleFlows } from './lib/special.mjs';
 import { short } from './lib/table.mjs';
 import { BenchError, buildTools, cpuSeconds, machineBusy, monotonic, ownCpu } from './lib/tools.mjs';
 
@@ -137,6 +137,15 @@ function specials(options) {
       fits: ours,
       run: (Peer, setup) => allocation(Peer, setup, way, settings),
     })),
+    {
+      id: 'idle_flow_10000',
+      group: 'idle_flow',
+      unit: 'KiB a flow, heap and buffers',
+      less: true,
+      fits: ours,
+      once: true,
+      run: (Peer, setup) => idleFlows(Peer, setup, 10_000),
+    },
   ];
 }
 

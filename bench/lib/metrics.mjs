@@ -169,6 +169,14 @@ const rss = (lab) => lab.peers.reduce((sum, child) => sum + memoryKiB(child.pid)
 /** Memory with `flows` open and idle, and what each of them costs. */
 async function held(lab, flows) {
   const before = rss(lab);
+  return holding(lab, flows, () => {
+    const now = rss(lab);
+    return { value: (now - before) / flows, total: now / 1024, before: before / 1024 };
+  });
+}
+
+/** Does something while `flows` connections are open and idle. */
+export async function holding(lab, flows, look) {
   const child = new Child(
     ['ip', 'netns', 'exec', lab.guest, lab.tools.nettool, 'hold', TARGET, ...text(ECHO, ECHO_PORTS, flows)],
     { input: true },
@@ -176,9 +184,8 @@ async function held(lab, flows) {
   try {
     const { open } = await child.event('open', 75);
     await sleep(1500);
-    const now = rss(lab);
     if (open < flows) throw new BenchError(`${open} of ${flows} connections opened`);
-    return { value: (now - before) / flows, total: now / 1024, before: before / 1024 };
+    return await look();
   } finally {
     child.process.stdin.end();
     await child.kill(4000);
@@ -327,4 +334,4 @@ export const METRICS = [
 ];
 
 /** The metrics that need a lab in a state of its own: see special.mjs. */
-export const SPECIAL = ['start', 'health', 'alloc'];
+export const SPECIAL = ['start', 'health', 'alloc', 'idle_flow'];

@@ -2,13 +2,15 @@
  * Loaded into a netproxy that is measured (`node --import`): on SIGUSR2 it appends one line of JSON to the file named in
  * NETPROXY_BENCH_PROBE, with what happened since the line before.
  *
- * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the event loop. To see every turn, an
- * immediate reschedules itself, so the loop never sleeps; under full load it would hardly do so anyway. Mode `alloc` does
- * nothing between two signals, so that all that is allocated is netproxy's own. Modes `cpu` and `sites` start a profiler
+ * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the event loop: that of its thread, without
+ * the compiler's threads, where the addon can tell. To see every turn, an immediate reschedules itself, so the loop never sleeps;
+ * under full load it would hardly do so anyway. Mode `alloc` does nothing between two signals, so that all that is allocated is
+ * netproxy's own. Mode `held` collects garbage and tells the bytes in use: heap and buffers. Modes `cpu` and `sites` start a profiler
  * (of time; of allocations) with the first signal and write its profile to the file with the second.
  */
 import fs from 'node:fs';
 import { Session } from 'node:inspector';
+import { createRequire } from 'node:module';
 import { PerformanceObserver } from 'node:perf_hooks';
 import v8 from 'node:v8';
 
@@ -34,7 +36,10 @@ function atFraction(fraction) {
 }
 
 function tell() {
-  const line = { gcs, used: v8.getHeapStatistics().used_heap_size };
+  // The memory of buffers is given up one collection later than they are.
+  if (mode === 'held') for (let i = 0; i < 3; i++) globalThis.gc();
+  const { heapUsed, external } = process.memoryUsage();
+  const line = { gcs, used: v8.getHeapStatistics().used_heap_size, held: heapUsed + external };
   if (mode === 'health') {
     Object.assign(line, {
       gcMax: round(gcMax),
@@ -47,6 +52,19 @@ function tell() {
   }
   skip = true;
   fs.appendFileSync(file, `${JSON.stringify(line)}\n`);
+}
+
+/** A clock of CPU time, µs: of this thread by the addon, else of the whole process. */
+function threadCpu() {
+  const addon = `../../crates/vsock-bridge/vsock-bridge.${process.platform}-${process.arch}.node`;
+  try {
+    return createRequire(import.meta.url)(addon).threadCpu;
+  } catch {
+    return () => {
+      const { user, system } = process.cpuUsage();
+      return user + system;
+    };
+  }
 }
 
 const round = (value) => Math.round(value * 1000) / 1000;
@@ -89,11 +107,11 @@ if (file !== undefined && (mode === 'cpu' || mode === 'sites')) {
   process.on('SIGUSR2', tell);
   if (mode === 'health') {
     let before = 0;
-    // All threads of the process count: helpers of the collector too.
+    const cpu = threadCpu();
     const turn = () => {
-      const { user, system } = process.cpuUsage();
-      const spent = (user + system - before) / 1000;
-      before = user + system;
+      const now = cpu();
+      const spent = (now - before) / 1000;
+      before = now;
       if (skip) {
         skip = false;
       } else {

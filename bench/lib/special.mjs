@@ -1,11 +1,11 @@
 /**
  * Metrics that start their own peer: how long until a DHCP offer, and, for netproxy with a probe inside (probe.mjs), what
- * the garbage collector and the event loop do under full load, and how much is allocated per 1,000 frames.
+ * the garbage collector and the event loop do under full load, how much is allocated per 1,000 frames, and what idle flows hold.
  */
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Lab } from './lab.mjs';
-import { bulk } from './metrics.mjs';
+import { bulk, holding } from './metrics.mjs';
 import { BenchError, monotonic, sleep } from './tools.mjs';
 
 const PROBE = fileURLToPath(new URL('probe.mjs', import.meta.url));
@@ -88,6 +88,19 @@ export function allocation(Peer, setup, way, options) {
     if (last.gcs !== first.gcs) throw new BenchError('a collection came in between: make --secs shorter');
     const bytes = last.used - first.used;
     return { value: (bytes / frames) * 1000, bytes, frames, rate };
+  });
+}
+
+/** Bytes of heap and buffers, in KiB, that each of `flows` open and idle flows costs; sockets of the kernel are not among them. */
+export function idleFlows(Peer, setup, flows) {
+  return probed(Peer, setup, 'held', ['--expose-gc'], async (lab, mark) => {
+    const before = await mark();
+    return holding(lab, flows, async () => {
+      // Memory that was kept for reuse goes back after a while.
+      await sleep(3000);
+      const during = await mark();
+      return { value: (during.held - before.held) / 1024 / flows, total: during.held, before: before.held };
+    });
   });
 }
 

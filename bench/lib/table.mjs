@@ -88,6 +88,7 @@ const SECTIONS = [
     /^health_/,
     (s) => `${short(s.value)}, ${short(s.turnP99)}, ${short(s.gcMax)}`,
   ],
+  ['Heap and buffers of an open, idle flow, KiB', /^idle_flow_/, (s) => short(s.value)],
   ['JavaScript heap allocated per 1,000 frames, bytes', /^alloc_/, (s) => short(s.value)],
 ];
 

@@ -346,6 +346,8 @@ export interface NativeAddon {
   readonly Poller: PollerConstructor;
   /** Looks at what this host allows; forks a short-lived child for the user namespace. */
   capabilities(): Capabilities;
+  /** CPU time of the calling thread, µs: without the compiler's and the collector's threads. */
+  threadCpu(): number;
   /** The crate's numbers, for the test that compares them with constants.ts. */
   constants(): Readonly<Record<string, number>>;
 }

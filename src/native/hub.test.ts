@@ -86,3 +86,21 @@ describe.skipIf(missingAddon())('a wake-up of a hub', () => {
     expect(rings).toBe(0);
   });
 });
+
+describe.skipIf(missingAddon())('the memory of a hub', () => {
+  it('is used again, and given back when nobody took of it for a while', async () => {
+    const hub = new Hub(loadNative().addon!);
+    const { memory } = hub;
+    const first = memory.allocate(1000);
+    memory.free(first);
+    // What was composed in it may still leave in this run of code.
+    expect(memory.allocate(1000)).not.toBe(first);
+    await sleep(0);
+    expect(memory.allocate(1000)).toBe(first);
+    memory.free(first);
+    const known = (): boolean => hub.poller.checksum(first.id, 0, 2) >= 0;
+    await expect.poll(known, { timeout: 10_000 }).toBe(false);
+    expect(memory.allocate(1000)).not.toBe(first);
+    hub.close();
+  });
+});

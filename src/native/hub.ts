@@ -13,8 +13,9 @@ import { READ } from './constants.js';
 const READY_MAX = 1024;
 /** How long a turn may go on, ms: then timers, Node's own sockets and promises get theirs. */
 const TURN = 2;
-/** Free memory kept for reuse, in all, bytes. */
+/** Free memory kept for reuse, in all, bytes; and how long while nobody takes of it, ms. */
 const KEPT_BYTES = 8 * 1024 * 1024;
+const KEPT_TIME = 1000;
 
 /** The longest delay of a timer, ms: 24 days. */
 const LONGEST_DELAY = 0x7fffffff;
@@ -35,6 +36,10 @@ export class Hub {
   /** Memory that nobody uses, by size. */
   private readonly kept = new Map<number, Region[]>();
   private keptBytes = 0;
+  /** Taken from since the last look. */
+  private keptUsed = false;
+  private trimming = false;
+  private readonly trim: Wakeup | undefined;
   private deferred: ((() => void) | undefined)[] = [];
   private spare: ((() => void) | undefined)[] = [];
   private deferredCount = 0;
@@ -55,6 +60,11 @@ export class Hub {
     this.poller.unref();
     // A turn looks at what was deferred in any case.
     this.rest = this.wakeup(() => undefined);
+    this.trim = this.wakeup(() => {
+      this.trimming = false;
+      if (this.keptUsed) this.trimLater();
+      else this.dropKept();
+    });
     this.memory = {
       allocate: (size) => this.allocate(size),
       free: (region: Region) => {
@@ -113,6 +123,7 @@ export class Hub {
     const known = this.kept.get(size)?.pop();
     if (known !== undefined) {
       this.keptBytes -= size;
+      this.keptUsed = true;
       return known;
     }
     const bytes = new Uint8Array(size);
@@ -144,6 +155,20 @@ export class Hub {
     const list = this.kept.get(size);
     if (list === undefined) this.kept.set(size, [region]);
     else list.push(region);
+    this.trimLater();
+  }
+
+  private trimLater(): void {
+    if (this.trimming || this.trim === undefined || this.closed) return;
+    this.trimming = true;
+    this.keptUsed = false;
+    this.trim.set(KEPT_TIME);
+  }
+
+  private dropKept(): void {
+    for (const list of this.kept.values()) for (const { id } of list) this.poller.unregister(id);
+    this.kept.clear();
+    this.keptBytes = 0;
   }
 
   /**

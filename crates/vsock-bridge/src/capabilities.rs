@@ -1,7 +1,7 @@
 //! What this host allows.
 
 use crate::netns;
-use crate::sys::{owned, Res};
+use crate::sys::{check_int, owned, Res};
 use napi_derive::napi;
 
 #[napi(object)]
@@ -16,6 +16,17 @@ pub struct Capabilities {
 
 fn result<T>(outcome: Res<T>) -> i32 {
     outcome.map_or_else(|errno| -errno, |_| 0)
+}
+
+/// CPU time of the calling thread, µs; 0 where it cannot be asked for.
+#[napi]
+pub fn thread_cpu() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec into a local.
+    match check_int(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }) {
+        Ok(_) => time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3,
+        Err(_) => 0.0,
+    }
 }
 
 #[napi]
