@@ -13,6 +13,7 @@ export class Collected {
   /** --allow and --deny, one list. */
   readonly rules: string[] = [];
   readonly dnsServers: string[] = [];
+  readonly dns: Mutable<NonNullable<Config['dns']>> = {};
   readonly switch: Mutable<NonNullable<Config['switch']>> = {};
   readonly log: Mutable<NonNullable<Config['log']>> = {};
   /** TAPs, whose namespace is not known before all flags were read. */
@@ -37,11 +38,12 @@ export class Collected {
   private fromFlags(): Config {
     const links = [...this.links, ...this.tapLinks(), ...this.fdLinks()];
     const { rules, defaultPolicy, dnsServers, publish, log } = this;
+    const dns = { ...this.dns, ...(dnsServers.length === 0 ? {} : { servers: dnsServers }) };
     return {
       ...this.config,
       ...(links.length === 0 ? {} : { links }),
       ...(publish.length === 0 ? {} : { publish }),
-      ...(dnsServers.length === 0 ? {} : { dns: { servers: dnsServers } }),
+      ...(Object.keys(dns).length === 0 ? {} : { dns }),
       ...(Object.keys(this.switch).length === 0 ? {} : { switch: this.switch }),
       ...(Object.keys(log).length === 0 ? {} : { log }),
       ...(rules.length === 0 && defaultPolicy === undefined

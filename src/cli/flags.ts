@@ -152,6 +152,22 @@ export function addressFlags(
       to.dnsServers.push(to.check(flag, field.dnsServer, text));
     },
   );
+  add(
+    command,
+    '--dns-cache <bytes>',
+    'DNS answers that are kept, in bytes; 0 for none (default: 4194304)',
+    (text, flag) => {
+      to.dns.cacheBytes = to.check(flag, shape.dns.unwrap().shape.cacheBytes, numberOf(text));
+    },
+  );
+  add(
+    command,
+    '--dns-stale <seconds>',
+    'give DNS answers so long after their end when no server answers (default: 0)',
+    (text, flag) => {
+      to.dns.staleSeconds = to.check(flag, shape.dns.unwrap().shape.staleSeconds, numberOf(text));
+    },
+  );
 }
 
 /** How a guest's datagrams leave. */

@@ -146,6 +146,23 @@ const dnsSchema = section({
     .describe('More names that the gateway answers itself'),
   deadline: field.whole('milliseconds', 100, 60_000).optional().describe('Until SERVFAIL. Default 5,000'),
   servers: list(field.dnsServer).optional().describe("Servers instead of the system's"),
+  cacheBytes: field
+    .whole('bytes', 0, 1024 * 1024 * 1024)
+    .optional()
+    .describe('Answers kept. Default 4 MiB'),
+  cacheSeconds: field.whole('seconds', 1, 604_800).optional().describe('At most. Default 86,400'),
+  negativeSeconds: field
+    .whole('seconds', 1, 86_400)
+    .optional()
+    .describe('NXDOMAIN and NODATA are kept at most. Default 900'),
+  staleSeconds: field
+    .whole('seconds', 0, 604_800)
+    .optional()
+    .describe('Answers are given after their end when no server answers. Default 0'),
+  rate: field
+    .whole('queries', 0, 10_000_000)
+    .optional()
+    .describe('A second, of one guest; more is refused. Default 0: no limit'),
 });
 
 const policySchema = section({

@@ -49,6 +49,7 @@ export const Flag = {
 export const EXTENDED_ERROR_OPTION = 15;
 export const ExtendedError = {
   other: 0,
+  staleAnswer: 3,
   blocked: 15,
   prohibited: 18,
   notSupported: 21,

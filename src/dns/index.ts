@@ -12,6 +12,8 @@ export {
 } from './builtin.js';
 export { HostsFileNames } from './hosts.js';
 export { LATENCY_BUCKETS } from './tally.js';
-export { DnsServer, type DnsTaker } from './server.js';
+export { DnsCache, type DnsCacheCounters, type DnsCacheOptions } from './cache.js';
+export type { DnsTaker } from './lookups.js';
+export { DnsServer } from './server.js';
 export { DnsTcpServer, DnsTcpSession, frameTcp, type DnsTcpOptions } from './tcp.js';
 export * from './types.js';

@@ -4,7 +4,8 @@
  * with a readable header is refused as RFC 1035 and RFC 6891 say.
  */
 import { Flag, Rcode, RecordType } from './codes.js';
-import { readName, skipName } from './names.js';
+import { NameTable, lower } from './name-table.js';
+import { skipName } from './names.js';
 
 export const HEADER = 12;
 /** A UDP answer to a client that said nothing about its size (RFC 1035 section 2.3.4). */
@@ -17,6 +18,8 @@ export interface Edns {
   readonly version: number;
   /** DNSSEC OK (RFC 3225). */
   readonly dnssecOk: boolean;
+  /** The client's options (subnet, cookie, padding …), which we do not read. */
+  readonly options: boolean;
 }
 
 export interface Question {
@@ -36,6 +39,10 @@ export interface DnsQuery {
   /** Offset behind the question. */
   readonly questionEnd: number;
   readonly edns: Edns | undefined;
+  /** Of the name, whatever its case; 32 bits. */
+  readonly hash: number;
+  /** It has records besides OPT: a signature (TSIG, SIG(0)), which is for the server to judge. */
+  readonly signed: boolean;
 }
 
 export type ParsedQuery =
@@ -48,26 +55,54 @@ export type ParsedQuery =
     }
   | { readonly kind: 'drop'; readonly reason: 'tooShort' | 'notAQuery' };
 
-export function parseQuery(bytes: Uint8Array): ParsedQuery {
-  if (bytes.length < HEADER) return { kind: 'drop', reason: 'tooShort' };
-  const id = word(bytes, 0);
+const TOO_SHORT = { kind: 'drop', reason: 'tooShort' } as const;
+const NAMES = new NameTable();
+const NOT_A_QUERY = { kind: 'drop', reason: 'notAQuery' } as const;
+
+/** `names` has the texts of names that were read before. */
+export function parseQuery(bytes: Uint8Array, names = NAMES): ParsedQuery {
+  if (bytes.length < HEADER) return TOO_SHORT;
   const flags = word(bytes, 2);
   // Never answer an answer: two servers would talk forever.
-  if ((flags & Flag.response) !== 0) return { kind: 'drop', reason: 'notAQuery' };
-  const bare = { bytes, id, flags, questionEnd: HEADER, edns: undefined };
-  if ((flags & Flag.opcode) !== 0) return { kind: 'refuse', rcode: Rcode.notImp, query: bare };
-  const formErr = { kind: 'refuse', rcode: Rcode.formErr, query: bare } as const;
-  if (word(bytes, 4) !== 1) return formErr;
-  const name = readName(bytes, HEADER);
-  if (name === undefined || name.next + 4 > bytes.length) return formErr;
-  const question = { name: name.name, type: word(bytes, name.next), class: word(bytes, name.next + 2) };
-  const asked = { ...bare, question, questionEnd: name.next + 4 };
-  if (word(bytes, 6) !== 0 || word(bytes, 8) !== 0) return { ...formErr, query: asked };
-  const edns = readEdns(bytes, asked.questionEnd);
-  if (edns === 'malformed') return { ...formErr, query: asked };
-  const query = { ...asked, edns };
-  if (edns !== undefined && edns.version !== 0) return { kind: 'refuse', rcode: Rcode.badVers, query };
-  return { kind: 'query', query };
+  if ((flags & Flag.response) !== 0) return NOT_A_QUERY;
+  if ((flags & Flag.opcode) !== 0) return refuse(bytes, Rcode.notImp);
+  if (word(bytes, 4) !== 1 || !names.read(bytes, HEADER)) return refuse(bytes, Rcode.formErr);
+  const { next, name, hash } = names;
+  if (next + 4 > bytes.length) return refuse(bytes, Rcode.formErr);
+  const question = { name, type: word(bytes, next), class: word(bytes, next + 2) };
+  const questionEnd = next + 4;
+  const additional = word(bytes, 10);
+  const edns = additional === 0 && bytes.length === questionEnd ? undefined : readEdns(bytes, questionEnd);
+  if (word(bytes, 6) !== 0 || word(bytes, 8) !== 0 || edns === 'malformed') {
+    return refuse(bytes, Rcode.formErr, question, questionEnd);
+  }
+  if (edns !== undefined && edns.version !== 0) {
+    return refuse(bytes, Rcode.badVers, question, questionEnd, edns);
+  }
+  const signed = additional > (edns === undefined ? 0 : 1);
+  return {
+    kind: 'query',
+    query: { bytes, id: word(bytes, 0), flags, question, questionEnd, edns, hash, signed },
+  };
+}
+
+function refuse(
+  bytes: Uint8Array,
+  rcode: number,
+  question?: Question,
+  questionEnd = HEADER,
+  edns?: Edns,
+): ParsedQuery {
+  const bare = {
+    bytes,
+    id: word(bytes, 0),
+    flags: word(bytes, 2),
+    questionEnd,
+    edns,
+    hash: 0,
+    signed: false,
+  };
+  return { kind: 'refuse', rcode, query: question === undefined ? bare : { ...bare, question } };
 }
 
 /** Walks the additional section to its end, which must be the message's. */
@@ -84,6 +119,7 @@ function readEdns(bytes: Uint8Array, offset: number): Edns | undefined | 'malfor
         udpSize: Math.max(PLAIN_UDP_SIZE, record.class),
         version: (record.ttl >>> 16) & 255,
         dnssecOk: (record.ttl & 0x8000) !== 0,
+        options: record.next > record.data,
       };
     }
     at = record.next;
@@ -145,11 +181,6 @@ export function isAnswerTo(answer: Uint8Array, query: Uint8Array): boolean {
   for (let i = HEADER; i < end - 4; i++) if (lower(answer[i]!) !== lower(query[i]!)) return false;
   for (let i = end - 4; i < end; i++) if (answer[i] !== query[i]) return false;
   return true;
-}
-
-/** Lengths of labels are below the letters: only letters of names change. */
-function lower(byte: number): number {
-  return byte >= 0x41 && byte <= 0x5a ? byte + 32 : byte;
 }
 
 /** Offset behind the question at `offset`; undefined when it runs over the end. */

@@ -6,6 +6,7 @@
 
 const MAX_NAME = 255;
 const MAX_LABEL = 63;
+const DOT = 0x2e;
 
 export interface ReadName {
   readonly name: string;
@@ -75,7 +76,10 @@ export function normalName(name: string): string | undefined {
 
 /** Whether a name is the zone's own or below it. Both normal. */
 export function isWithin(name: string, zone: string): boolean {
-  return zone === '' || name === zone || name.endsWith(`.${zone}`);
+  const dot = name.length - zone.length - 1;
+  if (dot < 0) return name === zone || zone === '';
+  // Asked for every query: no text is built.
+  return zone === '' || (name.charCodeAt(dot) === DOT && name.endsWith(zone));
 }
 
 /** The name of an address' PTR record: `2.127.168.192.in-addr.arpa`. */

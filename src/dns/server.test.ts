@@ -311,9 +311,8 @@ describe('whatever comes', () => {
       for (let flips = random(4); flips > 0 && raw.length > 0; flips--) raw[random(raw.length)] = random(256);
       const answer = server.handle(raw, 'udp', GUEST, round);
       if (answer instanceof Uint8Array) {
-        expect(answer.length).toBeGreaterThanOrEqual(12);
-        expect(answer[0]).toBe(raw[0]);
-        expect(answer[2]! & 0x80).toBe(0x80);
+        const fine = answer.length >= 12 && answer[0] === raw[0] && (answer[2]! & 0x80) !== 0;
+        if (!fine) expect.fail(`round ${round}: ${Buffer.from(raw).toString('hex')}`);
       } else if (answer && round % 500 === 0) await answer;
     }
     await new Promise((resolve) => setImmediate(resolve));

@@ -2,61 +2,55 @@
  * The gateway's DNS server (RFC 1035), for UDP and TCP.
  *
  * Theory of operation. A query is read strictly (message.ts) and answered by the first that knows: policy, the names
- * that are known here (`local`: builtin.ts, hosts.ts), and then, depending on how the host finds addresses, the host's
- * resolver (system.ts) or the name servers that are responsible for the name (`route`), to which the query goes and from
- * which the answer comes byte for byte, the id aside. Queries that ask for DNSSEC or for anything but addresses and
- * pointers always go to the name servers.
+ * that are known here (`local`: builtin.ts, hosts.ts), the cache (cache.ts), and then, depending on how the host finds
+ * addresses, the host's resolver (system.ts) or the name servers that are responsible for the name (`route`), to which
+ * the query goes and from which the answer comes byte for byte, the id aside. Queries that ask for DNSSEC or for anything
+ * but addresses and pointers always go to the name servers.
  *
  * Each query gets one answer: at the latest SERVFAIL at the deadline, which `poll(now)` keeps; it is due at
- * `nextTimeout()`. Identical queries on the way share one lookup. A guest has at most `maxPerGuest` on the way, all
- * guests together `maxInFlight` different ones; what is more is REFUSED at once. With EDNS, an extended error says
- * why (RFC 8914).
+ * `nextTimeout()`. Identical queries on the way share one lookup (lookups.ts). A guest has at most `maxPerGuest` on the
+ * way and asks `maxRate` times a second; all guests together have `maxInFlight` different ones on the way; what is more is
+ * REFUSED at once. With EDNS, an extended error says why (RFC 8914).
+ *
+ * An answer stands at the beginning of `output` until the next call; one from the cache costs no promise and next to no
+ * memory.
  *
  * Not supported: zone transfers and opcodes other than QUERY (NOTIMP), TSIG of our own, cookies (RFC 7873).
  */
-import { Timer, Timers, type Millis } from '../core/index.js';
-import { buildAnswer, fitAnswer, type AnswerParts } from './answer.js';
-import { CLASS_IN, ExtendedError, Flag, Rcode, RecordType } from './codes.js';
-import { HEADER, PLAIN_UDP_SIZE, parseQuery, setWord, word, type DnsQuery } from './message.js';
+import { Timers, type Millis } from '../core/index.js';
+import { buildAnswer, fitAnswer } from './answer.js';
+import { DnsCache, type CacheEntry, type DnsCacheCounters } from './cache.js';
+import { CLASS_IN, Flag, Rcode, RecordType } from './codes.js';
+import { Lookup, Lookups, MAX_MESSAGE, Waiting, type DnsTaker } from './lookups.js';
+import { PLAIN_UDP_SIZE, parseQuery, setWord, word, type DnsQuery } from './message.js';
+import { NameTable } from './name-table.js';
 import { reverseAddress } from './names.js';
+import {
+  BROKEN,
+  DENIED,
+  NO_TRANSFERS,
+  TOO_FAST,
+  TOO_LATE,
+  TOO_MANY,
+  type Answerable,
+  type Authored,
+  type Outcome,
+} from './outcome.js';
+import { GuestQuotas } from './quotas.js';
 import { SystemNames, isSystemName } from './system.js';
 import { DnsTally } from './tally.js';
-import {
-  type DnsConfig,
-  type DnsCounters,
-  type DnsGuest,
-  type DnsReply,
-  type DnsSource,
-  type DnsTransport,
-  type DnsUpstream,
-  type DnsUpstreamError,
-  type SystemMode,
-} from './types.js';
+import type { DnsConfig, DnsCounters, DnsGuest, DnsSource, DnsTransport, SystemMode } from './types.js';
 
-/** The largest message that TCP carries. */
-const MAX_MESSAGE = 65_535;
-
-/** Who gets an answer that comes later; the bytes are lent for the call. */
-export type DnsTaker = (answer: Uint8Array) => void;
-
-type Answerable = Omit<DnsQuery, 'question'> & Partial<Pick<DnsQuery, 'question'>>;
-
-/** What a lookup came to: bytes from a name server, or parts of an answer of ours. */
-type Outcome =
-  | { readonly source: DnsSource; readonly bytes: Uint8Array; readonly server: string | undefined }
-  | { readonly source: DnsSource; readonly parts: AnswerParts };
-
-/** A lookup on the way, and who waits for it. */
-interface InFlight {
-  readonly waiting: Set<Waiting>;
-}
-
-interface Waiting {
-  readonly timer: Timer;
-  settle(outcome: Outcome): void;
-}
+/** How long a client waits for servers while something stale is at hand, ms (RFC 8767 section 5). */
+const STALE_PATIENCE = 1800;
+/** How long nobody is asked again after that was in vain, ms: shorter than the RFC's 30 s, so that recovery is not late. */
+const STALE_RECHECK = 1000;
+/** Room behind the longest message for the OPT record of an answer that will be cut. */
+const SLACK = 64;
 
 export class DnsServer {
+  /** Where answers stand. */
+  readonly output = new Uint8Array(MAX_MESSAGE + SLACK);
   private readonly config: DnsConfig;
   private readonly system: SystemNames | undefined;
   private readonly deadline: Millis;
@@ -65,9 +59,13 @@ export class DnsServer {
   private readonly maxPerGuest: number;
   private readonly maxInFlight: number;
   private readonly timers = new Timers();
-  private readonly inFlight = new Map<string, InFlight>();
-  private readonly perGuest = new Map<DnsGuest['id'], number>();
+  private readonly names: NameTable;
+  private readonly cache: DnsCache;
+  private readonly lookups = new Lookups();
+  private readonly quotas: GuestQuotas;
   private readonly tally = new DnsTally();
+  private settings = 0;
+  private lastNow: Millis = 0;
 
   constructor(config: DnsConfig) {
     this.config = config;
@@ -76,15 +74,28 @@ export class DnsServer {
     this.patience = Math.max(this.deadline / 2, this.deadline - 250);
     this.maxPerGuest = config.maxPerGuest ?? 256;
     this.maxInFlight = config.maxInFlight ?? 4096;
+    this.quotas = new GuestQuotas(config.maxRate ?? 0);
+    this.cache = new DnsCache(config.cache);
+    this.names = new NameTable(config.seed);
+    this.settings = config.settings?.() ?? 0;
   }
 
   get counters(): DnsCounters {
     return this.tally;
   }
 
+  get cacheCounters(): DnsCacheCounters {
+    return this.cache.counters;
+  }
+
   /** Different queries on the way. */
   get pending(): number {
-    return this.inFlight.size;
+    return this.lookups.size;
+  }
+
+  /** Forgets what name servers said: everything, or about a name (normal form) and the names below it. */
+  flush(within?: string): void {
+    this.cache.flush(within);
   }
 
   /** As `receive`, with a copy of the answer, or a promise of it; the promise never rejects. */
@@ -95,20 +106,20 @@ export class DnsServer {
     now: Millis,
   ): Promise<Uint8Array | undefined> | Uint8Array | undefined {
     let promise: Promise<Uint8Array> | undefined;
-    const answer = this.receive(bytes, transport, guest, now, () => {
+    const length = this.receive(bytes, transport, guest, now, () => {
       let settle: (answer: Uint8Array) => void = () => undefined;
       promise = new Promise((resolve) => (settle = resolve));
-      return (late) => {
-        settle(late.slice());
+      return (late, size) => {
+        settle(late.slice(0, size));
       };
     });
-    return promise ?? answer?.slice();
+    return promise ?? (length === 0 ? undefined : this.output.slice(0, length));
   }
 
   /**
-   * Answers a message of a guest. The bytes are lent for the call; the answer, which fits the transport, is lent until
-   * the next one. Undefined: there is no answer, now or ever. When one is to come later, `later` was called meanwhile
-   * for who takes it, once. Never throws.
+   * Answers a message of a guest. The bytes are lent for the call. Returns the length of the answer, which fits the
+   * transport and stands in `output` until the next call; 0: there is none, now or ever. When one is to come later,
+   * `later` was called meanwhile for who takes it, once. Never throws.
    */
   receive(
     bytes: Uint8Array,
@@ -116,22 +127,25 @@ export class DnsServer {
     guest: DnsGuest,
     now: Millis,
     later: () => DnsTaker,
-  ): Uint8Array | undefined {
+  ): number {
     this.tally.received[transport]++;
-    this.timers.run(now);
-    const parsed = parseQuery(bytes);
+    this.lastNow = now;
+    if (this.timers.next() <= now) this.timers.run(now);
+    const parsed = parseQuery(bytes, this.names);
     switch (parsed.kind) {
       case 'drop':
         this.tally.drops[parsed.reason]++;
-        return undefined;
+        return 0;
       case 'refuse': {
         const outcome: Outcome = { source: 'error', parts: { rcode: parsed.rcode } };
-        return this.finish(parsed.query, transport, guest, outcome, 0);
+        return this.write(parsed.query, transport, guest, outcome, 0);
       }
       case 'query': {
         const { query } = parsed;
-        const known = this.immediate(query, guest);
-        if (known) return this.finish(query, transport, guest, known, 0);
+        const known = this.immediate(query, guest, now);
+        if (known) return this.write(query, transport, guest, known, 0);
+        const entry = this.cache.find(query, now);
+        if (entry) return this.writeCached(entry, query, transport, guest, 'cache', now, 0);
         return this.wait(query, transport, guest, now, later);
       }
     }
@@ -144,23 +158,24 @@ export class DnsServer {
 
   /** Gives SERVFAIL to whoever waited too long. */
   poll(now: Millis): void {
+    this.lastNow = now;
     this.timers.run(now);
   }
 
   /** What is known without asking anybody. */
-  private immediate(query: DnsQuery, guest: DnsGuest): Outcome | undefined {
+  private immediate(query: DnsQuery, guest: DnsGuest, now: Millis): Authored | undefined {
     const { question } = query;
-    if (this.config.decide?.(question.name, guest) === 'deny') {
-      const error = { code: ExtendedError.prohibited, text: 'denied by the policy of this network' };
-      return { source: 'policy', parts: { rcode: Rcode.refused, error } };
-    }
+    if (!this.quotas.admit(guest, now)) return TOO_FAST;
+    if (this.config.decide?.(question.name, guest) === 'deny') return DENIED;
     for (const names of this.config.local) {
       const parts = names.resolve(question, guest);
       if (parts) return { source: names.source, parts };
     }
-    if (question.type === RecordType.AXFR || question.type === RecordType.IXFR) {
-      const error = { code: ExtendedError.notSupported, text: 'no zone transfers here' };
-      return { source: 'error', parts: { rcode: Rcode.notImp, error } };
+    if (question.type === RecordType.AXFR || question.type === RecordType.IXFR) return NO_TRANSFERS;
+    const settings = this.config.settings?.() ?? 0;
+    if (settings !== this.settings) {
+      this.settings = settings;
+      this.cache.flush();
     }
     return undefined;
   }
@@ -176,46 +191,34 @@ export class DnsServer {
     guest: DnsGuest,
     now: Millis,
     later: () => DnsTaker,
-  ): Uint8Array | undefined {
+  ): number {
     const route = this.config.route?.(query.question.name);
-    const bySystem = route === undefined && this.isForSystem(query);
-    const key = bySystem ? `${query.question.type} ${query.question.name}` : relayKey(query, transport);
-    const running = this.inFlight.get(key);
-    const mine = this.perGuest.get(guest.id) ?? 0;
-    if (mine >= this.maxPerGuest || (!running && this.inFlight.size >= this.maxInFlight)) {
-      return this.finish(query, transport, guest, TOO_MANY, 0);
+    const upstream = route ?? (this.isForSystem(query) ? undefined : this.config.upstream);
+    const stale = this.cache.servesStale ? this.cache.findStale(query, now) : undefined;
+    if (stale && now < stale.staleUntil) {
+      return this.writeCached(stale, query, transport, guest, 'stale', now, 0);
     }
-    this.perGuest.set(guest.id, mine + 1);
-    const entry: InFlight = running ?? { waiting: new Set() };
-    // The caller's buffer is lent for this call only.
-    const kept = { ...query, bytes: query.bytes.slice() };
-    const taker = later();
-    const waiting: Waiting = {
-      settle: (outcome) => {
-        this.timers.cancel(waiting.timer);
-        entry.waiting.delete(waiting);
-        const left = (this.perGuest.get(guest.id) ?? 1) - 1;
-        if (left > 0) this.perGuest.set(guest.id, left);
-        else this.perGuest.delete(guest.id);
-        const took = (this.config.clock?.now() ?? now) - now;
-        taker(this.finish(kept, transport, guest, outcome, took));
-      },
-      timer: new Timer(() => {
-        waiting.settle(TOO_LATE);
-        // A lookup that hangs must not hold its place; should it end after all, nobody waits for it.
-        if (entry.waiting.size === 0) this.leave(key, entry);
-      }),
-    };
-    entry.waiting.add(waiting);
-    this.timers.set(waiting.timer, now + this.deadline);
+    const running = this.lookups.find(query, transport, upstream);
+    const quota = this.quotas.of(guest);
+    if (quota.waiting >= this.maxPerGuest || (!running && this.lookups.size >= this.maxInFlight)) {
+      return this.write(query, transport, guest, TOO_MANY, 0);
+    }
+    quota.waiting++;
+    // The caller's buffer is lent for this call only. Who joins a relayed query has the same bytes.
+    const bytes = running && upstream ? running.query.bytes : query.bytes.slice();
+    const kept = { ...query, bytes };
+    const lookup = running ?? new Lookup(this, kept, transport, upstream);
+    const waiting = new Waiting(lookup, kept, transport, guest, now, later(), stale);
+    lookup.add(waiting);
+    this.timers.set(waiting, now + (stale ? Math.min(STALE_PATIENCE, this.deadline) : this.deadline));
     if (running) {
       this.tally.merged++;
-      return undefined;
+      return 0;
     }
-    this.inFlight.set(key, entry);
-    if (bySystem) this.ask(kept, key, entry);
-    else this.relay(kept, transport, route ?? this.config.upstream, key, entry);
-    return undefined;
+    this.lookups.add(lookup);
+    if (upstream) upstream.query(bytes, transport, this.patience, lookup);
+    else this.ask(lookup);
+    return 0;
   }
 
   /** Whether the host's resolver shall answer: addresses and pointers, unless the client wants DNSSEC. */
@@ -226,63 +229,112 @@ export class DnsServer {
     return question.type === RecordType.A || question.type === RecordType.AAAA;
   }
 
-  private settle(key: string, entry: InFlight, outcome: Outcome): void {
-    this.leave(key, entry);
-    for (const waiting of [...entry.waiting]) waiting.settle(outcome);
-  }
-
-  private leave(key: string, entry: InFlight): void {
-    if (this.inFlight.get(key) === entry) this.inFlight.delete(key);
-  }
-
-  private ask({ question }: DnsQuery, key: string, entry: InFlight): void {
-    const found = this.system?.resolve(question.name, question.type) ?? Promise.resolve(undefined);
+  private ask(lookup: Lookup): void {
+    const { name, type } = lookup.query.question;
+    const found = this.system?.resolve(name, type) ?? Promise.resolve(undefined);
     found.then(
       (parts) => {
-        this.settle(key, entry, parts ? { source: 'resolver', parts } : BROKEN);
+        this.settled(lookup, parts ? { source: 'resolver', parts } : BROKEN);
       },
       () => {
-        this.settle(key, entry, BROKEN);
+        this.settled(lookup, BROKEN);
       },
     );
   }
 
-  private relay(
-    query: DnsQuery,
-    transport: DnsTransport,
-    upstream: DnsUpstream,
-    key: string,
-    entry: InFlight,
-  ): void {
-    const reply: DnsReply = {
-      answered: (bytes, server) => {
-        const valid = bytes.length >= HEADER && bytes.length <= MAX_MESSAGE;
-        this.settle(key, entry, valid ? { source: 'relay', bytes, server } : BROKEN);
-      },
-      failed: (error) => {
-        this.settle(key, entry, failure(error));
-      },
-    };
-    upstream.query(query.bytes.slice(), transport, this.patience, reply);
+  /** A lookup came to its end: for `Lookup` only. */
+  settled(lookup: Lookup, outcome: Outcome): void {
+    this.lookups.remove(lookup);
+    const now = this.config.clock?.now() ?? this.lastNow;
+    if ('bytes' in outcome) this.cache.store(lookup.query, outcome.bytes, now);
+    const failed = hasFailed(outcome);
+    for (let waiting = lookup.first; waiting !== undefined; waiting = lookup.first) {
+      this.end(waiting);
+      const { taker, stale } = waiting;
+      if (failed && stale) stale.staleUntil = now + STALE_RECHECK;
+      if (taker === undefined) continue;
+      const { query, transport, guest } = waiting;
+      const took = now - waiting.came;
+      const length =
+        failed && stale
+          ? this.writeCached(stale, query, transport, guest, 'stale', now, took)
+          : this.write(query, transport, guest, outcome, took);
+      taker(this.output, length);
+    }
   }
 
-  /** The answer's bytes for one client: its id, its size. */
-  private finish(
+  /** A query waited too long: for `Waiting` only. */
+  expired(waiting: Waiting, now: Millis): void {
+    const { query, transport, guest, stale, taker, lookup, came } = waiting;
+    if (stale && taker && now < came + this.deadline) {
+      // The lookup goes on, for the cache.
+      waiting.taker = undefined;
+      this.timers.set(waiting, came + this.deadline);
+      taker(this.output, this.writeCached(stale, query, transport, guest, 'stale', now, now - came));
+      return;
+    }
+    this.end(waiting);
+    // A lookup that hangs must not hold its place; should it end after all, nobody waits for it.
+    if (lookup.first === undefined) this.lookups.remove(lookup);
+    taker?.(this.output, this.write(query, transport, guest, TOO_LATE, now - came));
+  }
+
+  private end(waiting: Waiting): void {
+    this.timers.cancel(waiting);
+    waiting.lookup.remove(waiting);
+    this.quotas.done(waiting.guest);
+  }
+
+  private writeCached(
+    entry: CacheEntry,
+    query: DnsQuery,
+    transport: DnsTransport,
+    guest: DnsGuest,
+    source: DnsSource,
+    now: Millis,
+    took: Millis,
+  ): number {
+    const length = this.cache.write(entry, query, now, this.output);
+    return this.finish(query, transport, guest, source, undefined, length, took);
+  }
+
+  /** Writes an answer for one client into the output. */
+  private write(
     query: Answerable,
     transport: DnsTransport,
     guest: DnsGuest,
     outcome: Outcome,
     took: Millis,
-  ): Uint8Array {
+  ): number {
     const relayed = 'bytes' in outcome;
-    const whole = relayed ? outcome.bytes.slice() : buildAnswer(query, outcome.parts);
-    setWord(whole, 0, query.id);
+    const bytes = relayed ? outcome.bytes : buildAnswer(query, outcome.parts);
+    this.output.set(bytes);
+    setWord(this.output, 0, query.id);
+    const server = relayed ? outcome.server : undefined;
+    return this.finish(query, transport, guest, outcome.source, server, bytes.length, took);
+  }
+
+  /** Cuts what stands in the output to what the client takes; counts and tells it. */
+  private finish(
+    query: Answerable,
+    transport: DnsTransport,
+    guest: DnsGuest,
+    source: DnsSource,
+    server: string | undefined,
+    length: number,
+    took: Millis,
+  ): number {
+    const { output, tally } = this;
+    const rcode = word(output, 2) & Flag.rcode;
     const limit = transport === 'tcp' ? MAX_MESSAGE : (query.edns?.udpSize ?? PLAIN_UDP_SIZE);
-    const answer = fitAnswer(whole, limit);
-    if (answer !== whole) this.tally.truncated++;
-    const rcode = relayed ? word(answer, 2) & Flag.rcode : outcome.parts.rcode;
-    const { source } = outcome;
-    this.tally.answer(rcode, source, took);
+    let size = length;
+    if (length > limit) {
+      const cut = fitAnswer(output.slice(0, length), limit);
+      output.set(cut);
+      size = cut.length;
+      tally.truncated++;
+    }
+    tally.answer(rcode, source, took);
     this.config.observe?.({
       guest,
       question: query.question,
@@ -290,40 +342,15 @@ export class DnsServer {
       rcode,
       millis: took,
       transport,
-      server: relayed ? outcome.server : undefined,
-      answer,
+      server,
+      answer: output.subarray(0, size),
     });
-    return answer;
+    return size;
   }
 }
 
-const TOO_MANY: Outcome = {
-  source: 'limit',
-  parts: {
-    rcode: Rcode.refused,
-    error: { code: ExtendedError.other, text: 'too many queries on the way' },
-  },
-};
-
-const TOO_LATE: Outcome = {
-  source: 'deadline',
-  parts: {
-    rcode: Rcode.servFail,
-    error: { code: ExtendedError.noReachableAuthority, text: 'no answer in time' },
-  },
-};
-
-const BROKEN: Outcome = {
-  source: 'error',
-  parts: { rcode: Rcode.servFail, error: { code: ExtendedError.other, text: 'the lookup failed' } },
-};
-
-function failure(error: DnsUpstreamError): Outcome {
-  const code = error.code === 'timeout' ? ExtendedError.noReachableAuthority : ExtendedError.networkError;
-  return { source: 'error', parts: { rcode: Rcode.servFail, error: { code, text: error.message } } };
-}
-
-/** All of a query but its id; two queries with one key get the same answer. */
-function relayKey(query: DnsQuery, transport: DnsTransport): string {
-  return `${transport} ${Buffer.from(query.bytes).toString('latin1', 2)}`;
+/** Whether something stale would be better. */
+function hasFailed(outcome: Outcome): boolean {
+  const rcode = 'bytes' in outcome ? word(outcome.bytes, 2) & Flag.rcode : outcome.parts.rcode;
+  return rcode === Rcode.servFail;
 }

@@ -1,6 +1,7 @@
 /** What goes in and out of the DNS server. */
 import type { Clock, HostResolver, Millis } from '../core/index.js';
 import type { AnswerParts } from './answer.js';
+import type { DnsCacheOptions } from './cache.js';
 import type { RcodeName } from './codes.js';
 import type { Question } from './message.js';
 
@@ -107,8 +108,16 @@ export interface DnsConfig {
   readonly observe?: ((event: DnsEvent) => void) | undefined;
   /** For the latency of what was waited for; without it, that counts as 0. */
   readonly clock?: Pick<Clock, 'now'> | undefined;
+  /** What name servers say is kept for later. */
+  readonly cache?: DnsCacheOptions | undefined;
+  /** A number that changes when what name servers said before may not hold any more: the cache is emptied. */
+  readonly settings?: (() => number) | undefined;
+  /** A secret number, so that nobody can aim at a place of the tables. */
+  readonly seed?: number | undefined;
   /** How long a guest waits at most before it gets SERVFAIL. Default 5000. */
   readonly deadline?: Millis | undefined;
+  /** Queries of one guest a second, as many at once; 0: no limit. Default 0. */
+  readonly maxRate?: number | undefined;
   /** Queries of one guest on the way. Default 256. */
   readonly maxPerGuest?: number | undefined;
   /** Different queries of all guests on the way. Default 4096. */

@@ -28,6 +28,8 @@ export interface SystemDns {
   mode(): SystemMode;
   /** Name servers in the order in which they are asked. */
   servers(): readonly DnsServerAddress[];
+  /** Changes when others may be asked than before. */
+  settings(): number;
   close(): void;
 }
 
@@ -80,6 +82,12 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
     },
     mode: () => (configured || (!ownResolver && filesAndDns.get()) ? 'relay' : 'resolver'),
     servers,
+    settings: () => {
+      if (configured) return 0;
+      resolvConf.get();
+      filesAndDns.get();
+      return resolvConf.version + filesAndDns.version;
+    },
     close: () => {
       upstream.close();
       resolver.close();

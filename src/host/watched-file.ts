@@ -13,6 +13,8 @@ export class WatchedFile<T> {
   private readonly parse: (text: string | undefined) => T;
   private readonly logger: Logger;
   private readonly now: () => number;
+  /** How often it was read: changes when what it says may have changed. */
+  version = 0;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private mark: string | undefined;
   private value: T | undefined;
@@ -45,6 +47,7 @@ export class WatchedFile<T> {
     const mark = this.markOf();
     if (this.value !== undefined && mark === this.mark) return;
     this.mark = mark;
+    this.version++;
     this.value = this.parse(mark === undefined ? undefined : this.read());
   }
 

@@ -1,7 +1,14 @@
 /** DNS on the gateway, UDP and TCP 53: the server on the wire, fed by leases and by the host's own resolving. */
 import { decode, encode } from 'dns-packet';
 import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
-import { BuiltinNames, DNS_PORT, DnsServer, DnsTcpServer, HostsFileNames } from '../dns/index.js';
+import {
+  BuiltinNames,
+  DNS_PORT,
+  type DnsCacheOptions,
+  DnsServer,
+  DnsTcpServer,
+  HostsFileNames,
+} from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
 import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
@@ -38,6 +45,7 @@ export class DnsService {
       deps.upstream === undefined
         ? systemDns({ logger, servers: config.dns?.servers, calls: callsOf(lookups) })
         : undefined;
+    const { system } = this;
     const mode = systemMode(deps, this.system);
     const builtin = new BuiltinNames({
       gateway: gatewayIp,
@@ -50,12 +58,16 @@ export class DnsService {
       },
     });
     this.server = new DnsServer({
-      local: this.system ? [builtin, new HostsFileNames(this.system.hosts, mode)] : [builtin],
+      local: system ? [builtin, new HostsFileNames(system.hosts, mode)] : [builtin],
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
       mode,
       deadline: config.dns?.deadline,
+      maxRate: config.dns?.rate,
+      cache: cacheOptions(config),
+      settings: system && (() => system.settings()),
       clock: stack,
+      seed: stack.deps.random.u32(),
     });
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
     services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
@@ -68,7 +80,11 @@ export class DnsService {
   }
 
   get counters() {
-    return { ...this.server.counters, tcp: { ...this.tcp.counters } };
+    return {
+      ...this.server.counters,
+      cache: { ...this.server.cacheCounters },
+      tcp: { ...this.tcp.counters },
+    };
   }
 
   /** The address of a name as a guest would get it. Rejects with ERR_NETPROXY_DIAL when there is none. */
@@ -96,15 +112,15 @@ export class DnsService {
   }
 
   private udp(datagram: UdpIn, guest: Guest): void {
-    const { neighbour, sourcePort, destination, offset, length } = datagram;
+    const { neighbour, sourcePort, destination, offset } = datagram;
     if (neighbour === undefined) return;
-    const query = datagram.bytes.subarray(offset, offset + length);
-    const reply = (answer: Uint8Array): void => {
-      this.stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, answer.length);
-    };
-    const answer = this.server.receive(query, 'udp', guest, this.stack.now(), () => reply);
-    if (answer === undefined) this.arm();
-    else reply(answer);
+    const query = datagram.bytes.subarray(offset, offset + datagram.length);
+    const { server, stack } = this;
+    const length = server.receive(query, 'udp', guest, stack.now(), () => (answer, size) => {
+      stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, size);
+    });
+    if (length > 0) stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, server.output, 0, length);
+    else this.arm();
   }
 
   private arm(): void {
@@ -120,6 +136,15 @@ function systemMode(
 ): (() => 'relay' | 'resolver') | undefined {
   if (deps.resolver !== undefined) return () => 'resolver';
   return system === undefined ? undefined : () => system.mode();
+}
+
+function cacheOptions({ dns }: NetworkConfig): DnsCacheOptions {
+  return {
+    maxBytes: dns?.cacheBytes,
+    maxTtl: dns?.cacheSeconds,
+    maxNegativeTtl: dns?.negativeSeconds,
+    staleSeconds: dns?.staleSeconds,
+  };
 }
 
 /** The native threads as the resolver takes them. */

@@ -94,6 +94,16 @@ export interface DnsConfig {
   readonly deadline?: number | undefined;
   /** Servers instead of the system's: `IP` or `IP#PORT`. */
   readonly servers?: readonly string[] | undefined;
+  /** Bytes of answers that are kept; 0: none. Default 4 MiB. */
+  readonly cacheBytes?: number | undefined;
+  /** Seconds that an answer is kept at most. Default 86,400. */
+  readonly cacheSeconds?: number | undefined;
+  /** Seconds that NXDOMAIN and NODATA are kept at most. Default 900. */
+  readonly negativeSeconds?: number | undefined;
+  /** Seconds that an answer is given after its end when no server answers. Default 0. */
+  readonly staleSeconds?: number | undefined;
+  /** Queries of one guest a second, as many at once; 0: no limit. Default 0. */
+  readonly rate?: number | undefined;
 }
 
 export interface PolicyOptions {
