@@ -82,7 +82,7 @@ export function health(Peer, setup, way, options) {
 export function allocation(Peer, setup, way, options) {
   const node = ['--min-semi-space-size=512', '--max-semi-space-size=512', '--expose-gc'];
   return probed(Peer, setup, 'alloc', node, async (lab, mark) => {
-    await bulk(lab, way, 1, { ...options, secs: 1, warm: 1 });
+    await bulk(lab, way, 1, { ...options, secs: 10, warm: 1 });
     const pair = bulkWithMarks(lab, way, options, mark);
     const { first, last, frames, rate } = await pair;
     if (last.gcs !== first.gcs) throw new BenchError('a collection came in between: make --secs shorter');

@@ -254,7 +254,7 @@ describe('the tail loss probe (RFC 8985 section 7)', () => {
   it('before the first sample: a second', () => {
     const s = established({}, SACK);
     s.connection.snd.rtt.samples = 0;
-    s.connection.snd.rtt.rto = 3000;
+    s.connection.snd.rtt.restart();
     s.writes(5000).skips().at(999).sendsNothing().at(1000);
     expect(s.counters.tailProbes).toBe(1);
   });

@@ -11,41 +11,62 @@ export const MIN_RTO = 200;
 export const MAX_RTO = 60_000;
 /** Clock granularity G: timestamps count milliseconds. */
 const GRANULARITY = 1;
+/** What is kept is kept in such parts of a millisecond, as whole numbers: they cost no memory. */
+const PARTS = 1024;
+/** A longer sample says no more, ms. */
+const LONGEST = 4 * MAX_RTO;
 
 export class RttEstimator {
-  /** 0 before the first sample. */
-  srtt = 0;
-  rttvar = 0;
+  private smoothed = 0;
+  private variation = 0;
   /** Without backoff. */
-  rto = INITIAL_RTO;
+  private limit = INITIAL_RTO * PARTS;
   /** How often the timeout was doubled since the last sample. */
   backoff = 0;
   samples = 0;
 
   /** RFC 6298 sections 2.2 and 2.3. `rtt` of a segment that was sent once (Karn), or by its timestamp. */
   sample(rtt: Millis): void {
+    const parts = (Math.min(rtt, LONGEST) * PARTS) | 0;
     if (this.samples === 0) {
-      this.srtt = rtt;
-      this.rttvar = rtt / 2;
+      this.smoothed = parts;
+      this.variation = parts >> 1;
     } else {
-      this.rttvar += (Math.abs(this.srtt - rtt) - this.rttvar) / 4;
-      this.srtt += (rtt - this.srtt) / 8;
+      const off = (parts - this.smoothed) | 0;
+      this.variation = (this.variation + (((off < 0 ? -off : off) - this.variation) >> 2)) | 0;
+      this.smoothed = (this.smoothed + (off >> 3)) | 0;
     }
     this.samples++;
     this.backoff = 0;
-    const rto = this.srtt + Math.max(GRANULARITY, 4 * this.rttvar);
-    this.rto = Math.min(Math.max(rto, MIN_RTO), MAX_RTO);
+    const rto = (this.smoothed + Math.max(GRANULARITY * PARTS, this.variation << 2)) | 0;
+    this.limit = Math.min(Math.max(rto, MIN_RTO * PARTS), MAX_RTO * PARTS);
+  }
+
+  /** The smoothed round-trip time; 0 before the first sample. */
+  get srtt(): Millis {
+    return this.smoothed / PARTS;
+  }
+
+  get rttvar(): Millis {
+    return this.variation / PARTS;
+  }
+
+  /** Without backoff. */
+  get rto(): Millis {
+    return this.limit / PARTS;
   }
 
   /** The handshake gave no sample because its SYN was sent again. */
   restart(): void {
-    this.rto = CAUTIOUS_RTO;
+    this.limit = CAUTIOUS_RTO * PARTS;
     this.backoff = 0;
   }
 
   /** The timeout with its backoff (RFC 6298 section 5.5), in whole milliseconds. */
   timeout(): Millis {
-    return Math.min(Math.ceil(this.rto * 2 ** this.backoff), MAX_RTO);
+    // More than this many doublings lead beyond the greatest from the least.
+    const doubled = this.limit * (1 << Math.min(this.backoff, 9));
+    return (Math.min(doubled, MAX_RTO * PARTS) + PARTS - 1) >> 10;
   }
 
   /**
