@@ -59,16 +59,24 @@ impl Framing {
     }
 }
 
+/// Memory that is kept in any case, bytes.
+const KEPT: usize = 64 * 1024;
+/// Memory goes back when so many fillings in a row needed less than a quarter of it. At once would be dear: the
+/// allocator gives large pieces back to the kernel, which clears them page by page for the next one.
+const SPARSE: u32 = 64;
+
 /// Bytes in a row that leave at the front.
 #[derive(Default)]
 pub struct Bytes {
     data: Vec<u8>,
     head: usize,
+    /// Fillings in a row that needed little.
+    sparse: u32,
 }
 
 impl Bytes {
     pub fn new(data: Vec<u8>) -> Bytes {
-        Bytes { data, head: 0 }
+        Bytes { data, head: 0, sparse: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -90,9 +98,41 @@ impl Bytes {
     pub fn consume(&mut self, count: usize) {
         self.head += count;
         if self.head >= self.data.len() {
+            self.sparse = if self.data.len() < self.data.capacity() / 4 { self.sparse + 1 } else { 0 };
             self.data.clear();
             self.head = 0;
-            self.data.shrink_to(64 * 1024);
+            if self.sparse == SPARSE {
+                self.sparse = 0;
+                self.data.shrink_to(KEPT);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_kept_for_what_comes_and_goes_back_when_little_does() {
+        let mut bytes = Bytes::default();
+        let mut fill = |size: usize| {
+            bytes.push(&vec![7; size]);
+            assert_eq!(bytes.len(), size);
+            bytes.consume(size);
+            assert_eq!(bytes.len(), 0);
+            bytes.data.capacity()
+        };
+        let large = fill(8 * KEPT);
+        assert_eq!(fill(8 * KEPT), large);
+        for _ in 1..SPARSE {
+            assert_eq!(fill(100), large);
+        }
+        // One that needs much begins the count anew.
+        assert_eq!(fill(4 * KEPT), large);
+        for _ in 1..SPARSE {
+            assert_eq!(fill(100), large);
+        }
+        assert!(fill(100) <= KEPT);
     }
 }
