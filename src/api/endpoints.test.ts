@@ -136,8 +136,46 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     {
       line: 'GET /v1/policy',
       status: 200,
-      holds: { default: 'allow', rules: [], decisions: { default: 2 } },
+      holds: { default: 'allow', rules: [], log: 'denied', decisions: { default: 2 } },
     },
+  ],
+  'PUT /v1/policy': [
+    {
+      line: 'PUT /v1/policy',
+      body: { rules: ['deny 10.0.0.0/8', 'redirect tcp:203.0.113.7:80 to host:8080'], log: 'all' },
+      status: 200,
+      holds: {
+        default: 'allow',
+        rules: [{ id: 1, rule: 'deny 10.0.0.0/8', decided: 0 }, { id: 2 }],
+        log: 'all',
+      },
+    },
+    {
+      line: 'PUT /v1/policy',
+      body: { rules: ['permit any'] },
+      status: 400,
+      holds: { code: 'ERR_NETPROXY_CONFIG' },
+    },
+    { line: 'PUT /v1/policy', body: { default: 'maybe' }, status: 400 },
+  ],
+  'POST /v1/policy/rules': [
+    {
+      line: 'POST /v1/policy/rules',
+      body: { rule: 'allow tcp:*.example.com:443', before: 1, end: true },
+      status: 201,
+      holds: { id: 3, rule: 'allow tcp:*.example.com:443', decided: 0 },
+    },
+    { line: 'POST /v1/policy/rules', body: { rule: 'allow any', before: 99 }, status: 400 },
+    { line: 'POST /v1/policy/rules', body: { rule: 'allow tcp:any:0' }, status: 400 },
+  ],
+  'DELETE /v1/policy/rules/{id}': [
+    { line: 'DELETE /v1/policy/rules/1?end=true', status: 204 },
+    { line: 'DELETE /v1/policy/rules/1', status: 404 },
+    { line: 'DELETE /v1/policy/rules/2?end=maybe', status: 400 },
+  ],
+  'GET /v1/policy/decisions': [
+    { line: 'GET /v1/policy/decisions', status: 200 },
+    { line: 'GET /v1/policy/decisions?verdict=perhaps', status: 400 },
   ],
   'GET /v1/policy/explain': [
     {

@@ -1,6 +1,7 @@
 /** What happens on a network, as plain objects. */
 import { formatIpv4 } from '../core/index.js';
 import type { Guest, Network, NetworkEvents } from '../index.js';
+import { decisionOf } from './routes/policy.js';
 import type { ApiEvent } from './types.js';
 
 type Untimed<T> = T extends unknown ? Omit<T, 'time'> : never;
@@ -45,6 +46,9 @@ function listenersOf(network: Network, say: Say): Listeners {
     },
     unpublished: (port) => {
       say({ event: 'unpublished', port });
+    },
+    decision: (entry) => {
+      say({ event: 'decision', decision: decisionOf(entry) });
     },
     warning: (message) => {
       say({ event: 'warning', message });

@@ -1,4 +1,5 @@
 /** What would become of a flow, as a plain object. */
+import { formatIpv4 } from '../core/index.js';
 import type { Explanation } from '../index.js';
 import type { ApiExplanation } from './types.js';
 
@@ -6,13 +7,17 @@ export function explanationOf({ verdict, rule, why, address }: Explanation): Api
   return { address, verdict: verdict.kind, ...details(verdict), rule, why };
 }
 
-function details(verdict: Explanation['verdict']): Pick<ApiExplanation, 'service' | 'how' | 'via'> {
+function details(verdict: Explanation['verdict']): Pick<ApiExplanation, 'service' | 'how' | 'via' | 'to'> {
   switch (verdict.kind) {
     case 'service':
       return { service: verdict.service };
     case 'deny':
       return { how: verdict.how };
+    case 'ask':
+      return details(verdict.then);
     case 'dial':
-      return { via: verdict.via };
+      return verdict.via === 'redirect'
+        ? { via: verdict.via, to: `${formatIpv4(verdict.ip)}:${verdict.port}` }
+        : { via: verdict.via };
   }
 }

@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { pageQuery } from './page.js';
 import type { Answer, Route } from './route.js';
+import * as policy from './policy-schemas.js';
 import * as schemas from './schemas.js';
 import { packageVersion } from './version.js';
 import { PROBLEM_TYPE } from './problem.js';
@@ -19,12 +20,23 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
   ['Publish', schemas.publishSchema],
   ['Flow', schemas.flowSchema],
   ['Stats', schemas.statsSchema],
-  ['Policy', schemas.policySchema],
-  ['Explanation', schemas.explanationSchema],
+  ['Policy', policy.policySchema],
+  ['PolicyChange', policy.policyChangeSchema],
+  ['Rule', policy.ruleSchema],
+  ['RuleAdd', policy.ruleAddSchema],
+  ['Decision', policy.decisionSchema],
+  ['Explanation', policy.explanationSchema],
   ['LogLevel', schemas.logLevelSchema],
   ['Event', schemas.eventSchema],
   ['Problem', schemas.problemSchema],
 ];
+
+/** What clients send, where it has a name. */
+const SENT: ReadonlySet<z.ZodType> = new Set([
+  schemas.publishSchema,
+  policy.policyChangeSchema,
+  policy.ruleAddSchema,
+]);
 
 /** The document of these endpoints. */
 export function openApiDocument(routes: readonly Route[]): Json {
@@ -130,7 +142,7 @@ function schemaOf(schema: z.ZodType): Json {
     io: 'input',
     unrepresentable: 'any',
     override: ({ jsonSchema }) => {
-      if (jsonSchema.additionalProperties === false && schema !== schemas.publishSchema)
+      if (jsonSchema.additionalProperties === false && !SENT.has(schema))
         delete jsonSchema.additionalProperties;
       // zod bounds every whole number by what JavaScript can count.
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;

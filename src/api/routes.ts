@@ -4,6 +4,7 @@ import { openApiDocument } from './openapi.js';
 import { type Route, json } from './route.js';
 import { flowRoutes } from './routes/flows.js';
 import { guestRoutes } from './routes/guests.js';
+import { policyRoutes } from './routes/policy.js';
 import { portRoutes } from './routes/ports.js';
 import { programRoutes } from './routes/program.js';
 import { statusRoutes } from './routes/status.js';
@@ -24,6 +25,7 @@ export const ROUTES: readonly Route[] = [
   ...guestRoutes,
   ...flowRoutes,
   ...portRoutes,
+  ...policyRoutes,
   ...programRoutes,
   ...streamRoutes,
 ];

@@ -2,9 +2,9 @@
 import * as z from 'zod';
 import { field } from '../config/index.js';
 import { TCP_STATES } from '../tcp/index.js';
+import { counters, decisionSchema } from './policy-schemas.js';
 
 const count = z.number().describe('A count');
-const counters = z.record(z.string(), z.number()).describe('Counters by name; names may be added');
 
 export const versionSchema = z.strictObject({
   name: z.literal('netproxy'),
@@ -147,6 +147,7 @@ export const eventSchema = z.discriminatedUnion('event', [
   }),
   event('published', { port: portSchema }),
   event('unpublished', { port: portSchema }),
+  event('decision', { decision: decisionSchema }),
   event('warning', { message: z.string() }),
   event('stopped', {}),
   event('dropped', { message: z.string() }),
@@ -159,6 +160,7 @@ export const EVENTS = [
   'lease',
   'published',
   'unpublished',
+  'decision',
   'warning',
   'stopped',
 ] as const;
@@ -174,36 +176,3 @@ export const statsSchema = z
 export const logLevelSchema = z.strictObject({
   level: field.oneOf('debug', 'info', 'warn', 'error', 'silent'),
 });
-
-export const policySchema = z.strictObject({
-  default: z.literal(['allow', 'deny']),
-  rules: z.array(z.string()).describe('Of all guests, in the order in which they are tried'),
-  decisions: counters.describe(
-    'How often each rule decided, those of single guests and the built-in ones included',
-  ),
-});
-
-export const explainQuery = z.strictObject({
-  host: z.string({ error: 'an IPv4 address or a name' }).min(1).max(253).describe('IPv4 address or name'),
-  port: field.whole('', 1, 65_535).optional(),
-  protocol: field.oneOf('tcp', 'udp', 'icmp').optional().describe('Default tcp'),
-  guest: field.guestName.optional().describe('Default: the first guest'),
-});
-
-export const explanationSchema = z.strictObject({
-  address: z.string().describe('What is judged'),
-  verdict: z.literal(['dial', 'service', 'deny']),
-  via: z.literal(['direct', 'alias']).exactOptional().describe('dial: how'),
-  service: z.string().exactOptional().describe('service: which'),
-  how: z
-    .literal(['reset', 'prohibited', 'unreachable', 'silent'])
-    .exactOptional()
-    .describe('deny: how it is told'),
-  rule: z.string(),
-  why: z.string(),
-});
-
-/** The path's `{id}`. */
-export const idParams = z.strictObject({ id: field.whole('', 1, Number.MAX_SAFE_INTEGER) });
-
-export { counters };

@@ -91,7 +91,8 @@ export class Streams {
 
   private tell(event: ApiEvent): void {
     const told = { id: ++this.serial, event };
-    this.remembered.push(told);
+    // The audit log keeps decisions; here they would drive out the rest.
+    if (event.event !== 'decision') this.remembered.push(told);
     if (this.remembered.length > REMEMBERED) this.remembered.shift();
     if (this.clients.size === 0) return;
     const frame = frameOf(told);

@@ -72,12 +72,15 @@ const DENIED = {
   silent: 'denied without an answer',
 } as const;
 
-function outcome({ verdict, service, via, how }: ApiExplanation): string {
+function outcome({ verdict, service, via, to, how }: ApiExplanation): string {
   switch (verdict) {
     case 'service':
       return `answered by the ${service ?? ''} service`;
     case 'dial':
+      if (via === 'redirect') return `led to ${to ?? ''}`;
       return via === 'alias' ? "allowed; the host's loopback is dialled" : 'allowed; dialled directly';
+    case 'ask':
+      return 'somebody is asked';
     case 'deny':
       return DENIED[how ?? 'prohibited'];
   }

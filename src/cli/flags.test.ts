@@ -57,6 +57,11 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--host-alias', 'off', { hostAlias: 'off' }],
   ['--mtu', '9000', { mtu: 9000 }],
   ['--mac', '52:54:00:00:00:01', { guestMac: '52:54:00:00:00:01' }],
+  [
+    '--redirect',
+    'tcp:203.0.113.7:80 to host:8080',
+    { policy: { rules: ['redirect tcp:203.0.113.7:80 to host:8080'] } },
+  ],
   ['--dns-server', '127.0.0.1#5353', { dns: { servers: ['127.0.0.1#5353'] } }],
   ['--dns-cache', '0', { dns: { cacheBytes: 0 } }],
   ['--dns-stale', '3600', { dns: { staleSeconds: 3600 } }],

@@ -199,11 +199,19 @@ export function publishFlags(command: Command, to: Collected): void {
 export function policyFlags(command: Command, to: Collected): void {
   command.optionsGroup('Ports and policy:');
   for (const action of ['allow', 'deny'] as const) {
-    const description = `${action} [tcp:|udp:|icmp:]TARGET[:PORTS][@GUEST]; TARGET: IP, CIDR, host, any (repeatable; the first of all rules that fits decides)`;
+    const description = `${action} [tcp:|udp:|icmp:|dns:]TARGET[:PORTS][@GUEST]; TARGET: IP, CIDR, name, *.name, host, any (repeatable; the first of all rules that fits decides)`;
     add(command, `--${action} <rule>`, description, (text, flag) => {
       to.rules.push(to.check(flag, field.rule, `${action} ${text}`));
     });
   }
+  add(
+    command,
+    '--redirect <rule>',
+    'lead flows elsewhere: RULE to IP[:PORT] or host[:PORT] (repeatable; in one list with --allow and --deny)',
+    (text, flag) => {
+      to.rules.push(to.check(flag, field.rule, `redirect ${text}`));
+    },
+  );
   add(
     command,
     '--default-policy <allow|deny>',

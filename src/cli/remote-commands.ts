@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { EXIT_HELP } from './exit.js';
 import { type FlowsOptions, flows } from './flows.js';
+import { policyCommand } from './policy-command.js';
 import { type RemoteOptions, remoteFlags } from './remote.js';
-import { type GuestsOptions, guests, leases, policy, ports, stats } from './remote-lists.js';
+import { type GuestsOptions, guests, leases, ports, stats } from './remote-lists.js';
 import { publish, unpublish } from './remote-ports.js';
 import { type CaptureOptions, type EventsOptions, capture, events } from './remote-streams.js';
 import type { Terminal } from './terminal.js';
@@ -109,7 +110,7 @@ function eventsCommand(program: Command, terminal: Terminal, done: Done): void {
     .option('--last <n>', 'begin with this many that happened already, 0 to 256 (default: 256; with -f: 0)')
     .option(
       '--types <list>',
-      'only these: started,attached,detached,lease,published,unpublished,warning,stopped',
+      'only these: started,attached,detached,lease,published,unpublished,decision,warning,stopped',
     );
   remoteFlags(command, 'one JSON object per event');
   examples(command, 'netproxy events', 'netproxy events -f --types attached,detached,lease --json');
@@ -137,17 +138,5 @@ function statsCommand(program: Command, terminal: Terminal, done: Done): void {
   examples(command, 'netproxy stats', 'netproxy stats --json --api unix:/run/netproxy.sock');
   command.action(async (options: RemoteOptions) => {
     done(await stats(options, terminal));
-  });
-}
-
-function policyCommand(program: Command, terminal: Terminal, done: Done): void {
-  const group = program.command('policy').description('the policy of a running netproxy').usage('list');
-  const command = group
-    .command('list', { isDefault: true })
-    .description('list the rules, and how often each decided');
-  remoteFlags(command, 'as one JSON object');
-  examples(command, 'netproxy policy list');
-  command.action(async (options: RemoteOptions) => {
-    done(await policy(options, terminal));
   });
 }

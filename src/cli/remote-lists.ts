@@ -1,4 +1,4 @@
-/** What a running netproxy has, in columns: guests, leases, ports, counters, rules. */
+/** What a running netproxy has, in columns: guests, leases, ports, counters. */
 import type { ApiClient, ApiGuest, ApiLease, ApiPort } from '../client/index.js';
 import { checkFlag, field } from '../config/index.js';
 import { formatBytes, formatDuration } from '../observe/index.js';
@@ -111,21 +111,4 @@ function flat(value: unknown, prefix = ''): [name: string, value: unknown][] {
   return Object.entries(value).flatMap(([key, inner]) =>
     flat(inner, prefix === '' ? key : `${prefix}.${key}`),
   );
-}
-
-/** Prints the rules with how often each decided. */
-export async function policy(options: RemoteOptions, terminal: Terminal): Promise<number> {
-  const { default: otherwise, rules, decisions } = await withClient(options, (client) => client.policy());
-  if (options.json === true) {
-    jsonLine(terminal, { default: otherwise, rules, decisions });
-    return EXIT.ok;
-  }
-  const builtin = Object.keys(decisions).filter((rule) => rule !== 'default' && !rules.includes(rule));
-  const rows = [...rules, ...builtin, 'default'];
-  const columns: readonly Column<string>[] = [
-    ['RULE', (rule) => (rule === 'default' ? `default: ${otherwise}` : rule)],
-    ['DECIDED', (rule) => decisions[rule] ?? 0, 'right'],
-  ];
-  for (const line of formatTable(rows, columns)) terminal.out(line);
-  return EXIT.ok;
 }

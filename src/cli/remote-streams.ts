@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ApiEvent } from '../client/index.js';
 import { checkFlag, field } from '../config/index.js';
 import { NetproxyError } from '../core/index.js';
+import { formatAudit } from '../policy/index.js';
 import { EXIT, usageError } from './exit.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
 import type { Terminal } from './terminal.js';
@@ -52,6 +53,8 @@ function describe(event: ApiEvent): string {
     case 'published':
     case 'unpublished':
       return `${event.event} ${event.port.spec}`;
+    case 'decision':
+      return formatAudit(event.decision);
     case 'warning':
     case 'dropped':
       return `${event.event}: ${event.message}`;

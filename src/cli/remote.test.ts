@@ -53,7 +53,7 @@ describe('lists', () => {
   });
 
   it('rules', async () => {
-    expect((await ask('policy list')).out).toMatch(/^RULE +DECIDED\n(.+\n)*default: allow +\d+\n$/);
+    expect((await ask('policy list')).out).toMatch(/^ID +RULE +DECIDED\n(.+\n)* *- +default: allow +\d+\n$/);
     expect(JSON.parse((await ask('policy', '--json')).out)).toMatchObject({ default: 'allow', rules: [] });
   });
 

@@ -10,8 +10,12 @@ import type {
   ApiLease,
   ApiLogLevel,
   ApiNetwork,
+  ApiDecision,
   ApiPolicy,
+  ApiPolicyChange,
   ApiPort,
+  ApiRule,
+  ApiRuleAdd,
   ApiStats,
   ApiVersion,
 } from '../api/index.js';
@@ -46,6 +50,8 @@ export interface EventsOptions {
   readonly last?: number | undefined;
   /** false: end behind those. Default true. */
   readonly follow?: boolean | undefined;
+  /** Called when the server listens: what happens from then on is told. */
+  readonly opened?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -122,6 +128,28 @@ export class ApiClient {
     return this.get('/v1/policy');
   }
 
+  /** Changes all that is given at once. */
+  setPolicy(change: ApiPolicyChange): Promise<ApiPolicy> {
+    return this.ask({ method: 'PUT', path: '/v1/policy', body: change });
+  }
+
+  /** Adds a rule; it holds for new flows at once. */
+  addRule(add: ApiRuleAdd): Promise<ApiRule> {
+    return this.ask({ method: 'POST', path: '/v1/policy/rules', body: add });
+  }
+
+  /** `end`: flows that are not allowed any more are ended. */
+  async removeRule(id: number, query: { readonly end?: boolean | undefined } = {}): Promise<void> {
+    await this.transport.json({ method: 'DELETE', path: `/v1/policy/rules/${id}`, query });
+  }
+
+  /** The audit log, the oldest first. */
+  decisions(
+    filter: { readonly guest?: string | undefined; readonly verdict?: ApiDecision['verdict'] } = {},
+  ): AsyncGenerator<ApiDecision> {
+    return this.pages('/v1/policy/decisions', filter);
+  }
+
   /** What would become of a flow. */
   explain(query: ApiExplainQuery): Promise<ApiExplanation> {
     return this.get('/v1/policy/explain', query);
@@ -142,9 +170,11 @@ export class ApiClient {
 
   /** What happens, until the server ends or `signal` aborts. A client that reads too slowly gets `dropped` as its last event. */
   async *events(options: EventsOptions = {}): AsyncGenerator<ApiEvent> {
-    const { types, last, follow, signal } = options;
+    const { types, last, follow, opened, signal } = options;
     const query = { types: types?.join(','), last, follow };
-    yield* readEvents(await this.transport.open({ path: '/v1/events', query, signal, stream: true }));
+    const answer = await this.transport.open({ path: '/v1/events', query, signal, stream: true });
+    opened?.();
+    yield* readEvents(answer);
   }
 
   /** Frames as pcapng from now on: of one guest, or of all. Destroy the stream to end it. */

@@ -9,6 +9,7 @@
 export { ApiClient, connectApi, type ClientOptions, type EventsOptions, type FlowFilter } from './client.js';
 export { defaultApiAddress } from './address.js';
 export type {
+  ApiDecision,
   ApiEvent,
   ApiExplainQuery,
   ApiExplanation,
@@ -19,7 +20,10 @@ export type {
   ApiLogLevel,
   ApiNetwork,
   ApiPolicy,
+  ApiPolicyChange,
   ApiPort,
+  ApiRule,
+  ApiRuleAdd,
   ApiStats,
   ApiTcpInfo,
   ApiVersion,

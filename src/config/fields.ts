@@ -7,7 +7,7 @@ import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../co
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { expandPublish, parsePublish } from '../forwarder/index.js';
 import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
-import { parseRule } from '../policy/index.js';
+import { readRule } from '../policy/index.js';
 
 /** What a guest's rate may be, bits per second. */
 const MIN_RATE = 64_000;
@@ -116,13 +116,7 @@ export const dnsServer = matching(
 );
 
 /** A rule with its action before it: `allow tcp:10.0.0.0/8:443`. */
-export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny host"', (text) => {
-  const match = /^(allow|deny)\s+(\S.*)$/.exec(text);
-  if (match === null) {
-    throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" does not begin with "allow " or "deny "`);
-  }
-  return parseRule(match[1] as 'allow' | 'deny', match[2]!);
-});
+export const rule = parsedBy('a rule such as "allow tcp:10.0.0.0/8:443" or "deny host"', readRule);
 
 export const publish = parsedBy('ports such as 127.0.0.1:8080:80/tcp or 8000-8009:8000-8009', expandPublish);
 

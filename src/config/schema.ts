@@ -167,7 +167,13 @@ const dnsSchema = section({
 
 const policySchema = section({
   default: field.oneOf('allow', 'deny').optional().describe('What happens where no rule fits. Default allow'),
-  rules: list(field.rule).optional().describe('"allow …" and "deny …"; the first that fits decides'),
+  rules: list(field.rule)
+    .optional()
+    .describe('"allow …", "deny …", "redirect …"; the first that fits decides'),
+  log: field
+    .oneOf('denied', 'all')
+    .optional()
+    .describe('Which decisions the audit log tells. Default denied'),
 });
 
 const limitsSchema = section({

@@ -15,5 +15,6 @@ export { LATENCY_BUCKETS } from './tally.js';
 export { DnsCache, type DnsCacheCounters, type DnsCacheOptions } from './cache.js';
 export type { DnsTaker } from './lookups.js';
 export { DnsServer } from './server.js';
+export { eachAddress } from './told.js';
 export { DnsTcpServer, DnsTcpSession, frameTcp, type DnsTcpOptions } from './tcp.js';
 export * from './types.js';

@@ -2,7 +2,7 @@
 import type { AnswerParts } from './answer.js';
 import { ExtendedError, Rcode } from './codes.js';
 import type { DnsQuery } from './message.js';
-import type { DnsSource, DnsUpstreamError } from './types.js';
+import type { DnsDenial, DnsSource, DnsUpstreamError } from './types.js';
 
 /** Parts of an answer of ours. */
 export interface Authored {
@@ -26,12 +26,6 @@ function authored(source: DnsSource, rcode: number, code: number, text: string):
   return { source, parts: { rcode, error: { code, text } } };
 }
 
-export const DENIED = authored(
-  'policy',
-  Rcode.refused,
-  ExtendedError.prohibited,
-  'denied by the policy of this network',
-);
 export const NO_TRANSFERS = authored(
   'error',
   Rcode.notImp,
@@ -51,4 +45,10 @@ export const BROKEN = authored('error', Rcode.servFail, ExtendedError.other, 'th
 export function failure(error: DnsUpstreamError): Authored {
   const code = error.code === 'timeout' ? ExtendedError.noReachableAuthority : ExtendedError.networkError;
   return authored('error', Rcode.servFail, code, error.message);
+}
+
+/** The same decision is in the audit log. */
+export function denied({ id, rule }: DnsDenial): Authored {
+  const text = `denied by the policy of this network: rule "${rule}", decision ${id}`;
+  return authored('policy', Rcode.refused, ExtendedError.prohibited, text);
 }

@@ -58,7 +58,8 @@ describe('what is refused', () => {
 
   it('names that the policy denies, also built-in ones', async () => {
     const server = serverWith({
-      decide: (name, guest) => (name.endsWith('docker.internal') && guest.id === 1 ? 'deny' : 'allow'),
+      decide: (name, guest) =>
+        name.endsWith('docker.internal') && guest.id === 1 ? { id: 7, rule: 'deny x' } : undefined,
     });
     const answer = await ask(server, query('host.docker.internal', 'A', { edns: 1232 }));
     expect(answer.rcode).toBe('REFUSED');

@@ -27,11 +27,11 @@ import { NameTable } from './name-table.js';
 import { reverseAddress } from './names.js';
 import {
   BROKEN,
-  DENIED,
   NO_TRANSFERS,
   TOO_FAST,
   TOO_LATE,
   TOO_MANY,
+  denied,
   type Answerable,
   type Authored,
   type Outcome,
@@ -166,7 +166,8 @@ export class DnsServer {
   private immediate(query: DnsQuery, guest: DnsGuest, now: Millis): Authored | undefined {
     const { question } = query;
     if (!this.quotas.admit(guest, now)) return TOO_FAST;
-    if (this.config.decide?.(question.name, guest) === 'deny') return DENIED;
+    const denial = this.config.decide?.(question.name, guest);
+    if (denial !== undefined) return denied(denial);
     for (const names of this.config.local) {
       const parts = names.resolve(question, guest);
       if (parts) return { source: names.source, parts };

@@ -88,6 +88,12 @@ export interface DnsEvent {
   readonly answer: Uint8Array;
 }
 
+/** A decision of the policy. */
+export interface DnsDenial {
+  readonly id: number;
+  readonly rule: string;
+}
+
 export interface DnsConfig {
   /** In the order in which they are asked. */
   readonly local: readonly LocalNames[];
@@ -102,8 +108,8 @@ export interface DnsConfig {
   readonly resolver?: HostResolver | undefined;
   /** Asked with each query, because the host's settings change. Default `resolver` if there is one. */
   readonly mode?: (() => SystemMode) | undefined;
-  /** Whether a guest may ask for a name. Default: it may. */
-  readonly decide?: ((name: string, guest: DnsGuest) => 'allow' | 'deny') | undefined;
+  /** Why a guest may not ask for a name; undefined: it may. Default: it may. */
+  readonly decide?: ((name: string, guest: DnsGuest) => DnsDenial | undefined) | undefined;
   /** Told of each answer, once. Must not throw. */
   readonly observe?: ((event: DnsEvent) => void) | undefined;
   /** For the latency of what was waited for; without it, that counts as 0. */

@@ -153,7 +153,7 @@ export class OutboundTcp implements FlowOwner {
   syn(syn: TcpSyn, decision: Decision): void {
     const { verdict } = decision;
     if (verdict.kind === 'dial') {
-      this.dial(syn, verdict.ip, verdict.port);
+      this.dial(syn, verdict.ip, verdict.port, decision.name);
       return;
     }
     this.counters.denied++;
@@ -162,7 +162,7 @@ export class OutboundTcp implements FlowOwner {
       syn.unreachable(verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_HOST);
   }
 
-  private dial(syn: TcpSyn, ip: Ipv4, port: number): void {
+  private dial(syn: TcpSyn, ip: Ipv4, port: number, name: string | undefined): void {
     const { counters, limits } = this;
     const destination = `${syn.port.id}/${ip}:${port}`;
     if (syn.port.endpoints.size >= Math.min(limits.flowsPerGuest, syn.port.maxFlows)) {
@@ -184,6 +184,7 @@ export class OutboundTcp implements FlowOwner {
     }
     const target = { host: formatIpv4(ip), port };
     const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
+    flow.name = name;
     flow.endpoint = syn.hold(flow, this.options);
     if (flow.endpoint.ended) return;
     const dial: Dial = {

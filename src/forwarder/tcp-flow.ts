@@ -8,7 +8,7 @@
  * succeeded (RFC 9293 leaves the moment to us). Inbound ones open the guest's side first and read the host's client
  * only then, so that a refusal resets the client.
  */
-import type { Errno, HostStream, HostStreamHandler } from '../core/index.js';
+import { type Errno, type HostStream, type HostStreamHandler, type Ipv4, formatIpv4 } from '../core/index.js';
 import type { TcpApplication, TcpEndpoint } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 
@@ -35,6 +35,8 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   /** What is dialled or who dialled us, for people. */
   readonly peer: string;
   readonly startedAt: number;
+  /** The name by which the policy knew where it leads. */
+  name: string | undefined;
   endpoint!: TcpEndpoint;
   phase: FlowPhase;
   bytesToHost = 0;
@@ -51,6 +53,11 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     this.peer = peer;
     this.startedAt = startedAt;
     this.phase = direction === 'in' ? 'finding' : 'dialing';
+  }
+
+  /** Whether that is what it dials. */
+  leadsTo(ip: Ipv4, port: number): boolean {
+    return this.peer === `${formatIpv4(ip)}:${port}`;
   }
 
   /** Gives the flow its host side. */

@@ -76,6 +76,17 @@ export interface MappingOwner {
   remove(mapping: UdpMapping): void;
 }
 
+/** Destinations of one mapping that are led elsewhere; beyond, the oldest is forgotten. */
+const MAX_LED = 16;
+
+/** The guest's destination, and where the policy led it. */
+interface Led {
+  readonly ip: Ipv4;
+  readonly port: number;
+  readonly asIp: Ipv4;
+  readonly asPort: number;
+}
+
 export class UdpMapping implements HostUdpHandler {
   /** Unique in its network. */
   readonly id: number;
@@ -93,6 +104,7 @@ export class UdpMapping implements HostUdpHandler {
   /** The last destination: for people, and for symmetric mode, where it is the only one. */
   lastIp: Ipv4;
   lastPort: number;
+  private led: readonly Led[] | undefined;
   private readonly nat: MappingOwner;
 
   constructor(
@@ -134,6 +146,19 @@ export class UdpMapping implements HostUdpHandler {
     tos: number,
   ): void {
     this.nat.toGuest(this, bytes, offset, length, ip, port, ttl, tos);
+  }
+
+  /** What comes from `ip` and `port` is to reach the guest as from where it sent to. */
+  lead(ip: Ipv4, port: number, asIp: Ipv4, asPort: number): void {
+    const led = this.ledFrom(ip, port);
+    if (led?.asIp === asIp && led.asPort === asPort) return;
+    const others = (this.led ?? []).filter((one) => one !== led);
+    this.led = [{ ip, port, asIp, asPort }, ...others.slice(0, MAX_LED - 1)];
+  }
+
+  /** Undefined: nothing of the guest was led there. */
+  ledFrom(ip: Ipv4, port: number): Led | undefined {
+    return this.led?.find((one) => one.ip === ip && one.port === port);
   }
 
   /** Closes its host socket; the guest's next datagram gets another one. */

@@ -114,6 +114,7 @@ export class UdpNat implements MappingOwner {
     mapping.lastPort = port;
     this.table.used(mapping, now);
     this.counters.toHost++;
+    if (verdict.via === 'redirect') mapping.lead(ip, port, datagram.destination, datagram.destinationPort);
     // The host itself, by its alias, is no hop further.
     const ttl = verdict.via === 'alias' ? datagram.ttl : datagram.ttl - 1;
     const { bytes, offset, length, tos, dontFragment } = datagram;
@@ -138,10 +139,11 @@ export class UdpNat implements MappingOwner {
     mapping.bytesToGuest += length;
     this.counters.toGuest++;
     this.table.used(mapping, this.stack.now());
+    const led = mapping.ledFrom(ip, port);
     this.stack.packets.udp(
       mapping.neighbour,
-      this.asSeenByGuest(ip),
-      port,
+      led?.asIp ?? this.asSeenByGuest(ip),
+      led?.asPort ?? port,
       mapping.guestPort,
       bytes,
       offset,
@@ -170,6 +172,7 @@ export class UdpNat implements MappingOwner {
       return;
     }
     counters.errors++;
+    const led = mapping.ledFrom(ip, port);
     const error = errorForGuest(errno, mtu, icmp);
     if (error === undefined) {
       counters.errorsUntold++;
@@ -181,8 +184,8 @@ export class UdpNat implements MappingOwner {
     this.stack.packets.errorUdp(
       mapping.neighbour,
       mapping.guestPort,
-      this.asSeenByGuest(ip),
-      port,
+      led?.asIp ?? this.asSeenByGuest(ip),
+      led?.asPort ?? port,
       0,
       error.type,
       error.code,

@@ -3,12 +3,9 @@ import {
   BlockPool,
   type Cidr,
   type HostIo,
-  type Ipv4,
   type Logger,
-  NetproxyError,
   type Scheduler,
   formatCidr,
-  formatIpv4,
   parseCidr,
   plainMemory,
   silentLogger,
@@ -22,14 +19,15 @@ import {
   Publisher,
   UdpNat,
 } from '../forwarder/index.js';
-import { RouteWatch, hostNetworks, nodeIo, ownAddresses, systemRandom } from '../host/index.js';
-import { Policy, type PolicyRule, parseRule } from '../policy/index.js';
+import { RouteWatch, hostNetworks, nodeIo, systemRandom } from '../host/index.js';
+import type { AuditEntry } from '../policy/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
 import { DhcpService } from './dhcp-service.js';
 import { DnsService } from './dns-service.js';
 import { Guests } from './guests.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
+import { type PolicyParts, policyParts } from './policy-parts.js';
 import { Services } from './services.js';
 import { answerTime } from './time-service.js';
 import { withUnixListener } from './unix-listener.js';
@@ -37,14 +35,13 @@ import { NetworkState } from './state.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 import { Upper } from './upper.js';
 
-export interface Parts {
+export interface Parts extends PolicyParts {
   readonly logger: Logger;
   readonly scheduler: Scheduler;
   readonly addresses: Addresses;
   readonly native: NativeParts;
   readonly io: HostIo;
   readonly pool: BlockPool;
-  readonly policy: Policy;
   readonly stack: Stack;
   readonly services: Services;
   readonly outbound: OutboundTcp;
@@ -59,12 +56,14 @@ export interface Parts {
   readonly routes: RouteWatch | undefined;
 }
 
+/** Who is told what happens. */
+export interface Told {
+  readonly leaseChanged: (event: DhcpEvent) => void;
+  readonly decided: (entry: AuditEntry) => void;
+}
+
 /** Throws ERR_NETPROXY_CONFIG before anything is opened. */
-export function assemble(
-  config: NetworkConfig,
-  deps: NetworkDeps,
-  leaseChanged: (event: DhcpEvent) => void,
-): Parts {
+export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): Parts {
   const logger = deps.logger ?? silentLogger;
   const native = nativeParts(deps.native ?? deps.io === undefined);
   const scheduler = deps.scheduler ?? native.scheduler;
@@ -72,12 +71,9 @@ export function assemble(
   const networks = networksOf(deps);
   const addresses = resolveAddresses(config, () => networks?.(noTap) ?? []);
   const { subnet, gatewayIp, gatewayMac, hostAlias, mtu } = addresses;
-  const rules = (config.policy?.rules ?? []).map(parseRuleText);
-  const defaultAction = config.policy?.default ?? 'allow';
-  const policy = new Policy(
-    { subnet, gatewayIp, hostAlias, rules, defaultAction },
-    ownAddressCheck(deps, () => scheduler.now()),
-  );
+  const now = (): number => Math.floor(scheduler.now());
+  const rules = policyParts(config, deps, addresses, now, random, logger, tell.decided);
+  const { policy, judge, names } = rules;
   const memory = native.hub?.memory ?? plainMemory;
   const io = deps.io ?? withUnixListener(native.io ?? nodeIo);
   const pool = new BlockPool(memory);
@@ -93,11 +89,22 @@ export function assemble(
   const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
     roster.find(spec, callback);
   });
-  const dhcp = new DhcpService(stack, addresses, config, logger, leaseChanged);
+  const dhcp = new DhcpService(stack, addresses, config, logger, tell.leaseChanged);
   const roster = new Guests(stack, dhcp, addresses);
-  const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger, native.lookups);
+  const dns = new DnsService(
+    services,
+    stack,
+    addresses,
+    config,
+    deps,
+    dhcp,
+    logger,
+    native.lookups,
+    judge,
+    names,
+  );
   answerTime(services, stack, gatewayIp);
-  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings };
+  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings, judge };
   return {
     logger,
     scheduler,
@@ -105,7 +112,7 @@ export function assemble(
     native,
     io,
     pool,
-    policy,
+    ...rules,
     stack,
     services,
     outbound,
@@ -121,17 +128,6 @@ export function assemble(
         : watchRoutes(() => networks(isOurTap(roster)), addresses, scheduler, logger),
     state: new NetworkState(config.stateFile, { logger, scheduler, disk: deps.disk }, dhcp),
   };
-}
-
-/** `allow tcp:10.0.0.0/8:443` as a rule; throws ERR_NETPROXY_CONFIG. */
-export function parseRuleText(text: string): PolicyRule {
-  const match = /^\s*(allow|deny)\s+(.+)$/.exec(text);
-  if (match === null) {
-    throw new NetproxyError('ERR_NETPROXY_CONFIG', `bad policy rule "${text}"`, {
-      remedy: 'A rule begins with "allow " or "deny ".',
-    });
-  }
-  return parseRule(match[1] as 'allow' | 'deny', match[2]!);
 }
 
 function switchLimits({ switch: { antiSpoof, floods } = {} }: NetworkConfig) {
@@ -193,12 +189,6 @@ function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logg
     idleStream: limits.udpStreamIdle,
   });
   return { outbound, nat: new UdpNat(stack, io, (ip) => ip >>> 24 === 127, udpLimits, config.udpNat) };
-}
-
-function ownAddressCheck(deps: NetworkDeps, now: () => number): (ip: Ipv4) => boolean {
-  const { isOwnAddress } = deps;
-  if (isOwnAddress !== undefined) return (ip) => isOwnAddress(formatIpv4(ip));
-  return deps.io === undefined ? ownAddresses(now) : () => false;
 }
 
 /** Defaults with what was given on top. */

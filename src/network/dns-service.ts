@@ -3,23 +3,32 @@ import { decode, encode } from 'dns-packet';
 import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
 import {
   BuiltinNames,
+  CLASS_IN,
   DNS_PORT,
   type DnsCacheOptions,
+  type DnsGuest,
   DnsServer,
   DnsTcpServer,
   HostsFileNames,
+  type LocalNames,
+  RecordType,
+  eachAddress,
 } from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
 import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DhcpService } from './dhcp-service.js';
-import type { Guest } from './guest.js';
+import { Guest } from './guest.js';
+import type { Judge } from './judge.js';
+import type { NameMemories } from './name-memories.js';
 import type { Services } from './services.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 
 export class DnsService {
   private readonly server: DnsServer;
+  /** Names that netproxy answers by itself. */
+  private readonly own: readonly LocalNames[];
   private readonly tcp: DnsTcpServer;
   private readonly stack: Stack;
   private readonly system: SystemDns | undefined;
@@ -38,6 +47,8 @@ export class DnsService {
     dhcp: DhcpService,
     logger: Logger,
     lookups: NativeLookups | undefined,
+    judge: Judge,
+    names: NameMemories,
   ) {
     this.stack = stack;
     const { gatewayIp, hostAlias, subnet } = addresses;
@@ -57,11 +68,21 @@ export class DnsService {
         nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
       },
     });
+    this.own = [builtin];
     this.server = new DnsServer({
       local: system ? [builtin, new HostsFileNames(system.hosts, mode)] : [builtin],
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
       mode,
+      decide: (name, guest) =>
+        guest instanceof Guest ? judge.deniedName(name, guest, () => this.isOwnName(name, guest)) : undefined,
+      observe: ({ guest, question, answer }) => {
+        if (!(guest instanceof Guest) || question === undefined) return;
+        const memory = names.for(guest.name);
+        eachAddress(answer, (ip, ttl) => {
+          memory.learn(question.name, ip, ttl);
+        });
+      },
       deadline: config.dns?.deadline,
       maxRate: config.dns?.rate,
       cache: cacheOptions(config),
@@ -104,6 +125,12 @@ export class DnsService {
     throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, {
       errno: 'ENOTFOUND',
     });
+  }
+
+  /** A name that netproxy answers by itself. */
+  isOwnName(name: string, guest: DnsGuest = { id: 'explain' }): boolean {
+    const question = { name, type: RecordType.A, class: CLASS_IN };
+    return this.own.some((names) => names.resolve(question, guest) !== undefined);
   }
 
   stop(): void {

@@ -15,9 +15,11 @@ import {
 import { type PublishSpec, expandPublish } from '../forwarder/index.js';
 import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js';
 import { parseGuestMac } from './addresses.js';
-import { type Parts, assemble, parseRuleText } from './assemble.js';
+import { readRule } from '../policy/index.js';
+import { type Parts, assemble } from './assemble.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
+import { PolicyControl } from './policy-control.js';
 import { type DialTarget, Publishing } from './publishing.js';
 import { type SinkOf, Taps } from './taps.js';
 import { telling } from './telling.js';
@@ -43,6 +45,8 @@ export const STOP_DEADLINE = 250;
 
 export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   readonly config: NetworkConfig;
+  /** Rules and decisions. */
+  readonly policy: PolicyControl;
   /** Wraps every link that is attached from now on: capture, faults. */
   linkMiddleware: ((link: Link) => Link) | undefined;
   private readonly parts: Parts;
@@ -66,8 +70,12 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
           (message) => this.emit('warning', message),
         ),
       },
-      (event) => this.emit('lease', event),
+      {
+        leaseChanged: (event) => this.emit('lease', event),
+        decided: (entry) => this.emit('decision', entry),
+      },
     );
+    this.policy = new PolicyControl(this.parts);
     const { pool, logger, native, addresses, roster } = this.parts;
     this.publishing = new Publishing(this.parts, {
       published: (port) => this.emit('published', port),
@@ -85,10 +93,6 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   get stack() {
     return this.parts.stack;
-  }
-
-  get policy() {
-    return this.parts.policy;
   }
 
   /** Native poller, when the addon is there. */
@@ -212,8 +216,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     try {
       const name = roster.nameFor(options.name);
       const mac = parseGuestMac(options.mac);
-      const policy =
-        options.policy === undefined ? this.policy : this.policy.withRules(options.policy.map(parseRuleText));
+      const policy = this.parts.policy.withRules((options.policy ?? []).map(readRule));
       const outer = this.linkMiddleware?.(link) ?? link;
       const port = this.stack.addPort(outer.output, portOptions(this.config, options, outer));
       port.label = `guest ${name}`;
@@ -292,6 +295,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.pings.forgetPort(guest.port.id);
     this.stack.removePort(guest.port);
     this.parts.roster.remove(guest);
+    this.parts.names.left(guest.name);
     this.taps.detached(guest);
     this.parts.logger.info(`guest ${guest.name} left${reason === undefined ? '' : `: ${reason.message}`}`, {
       guest: guest.name,

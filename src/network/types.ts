@@ -5,7 +5,7 @@ import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream } from '../dns/index.js';
 import type { StateDisk } from '../host/index.js';
 import type { PublishSpec, UdpNatMode } from '../forwarder/index.js';
-import type { Decision } from '../policy/index.js';
+import type { AuditEntry, Decision } from '../policy/index.js';
 import type { TcpInfo } from '../tcp/index.js';
 import type { Guest } from './guest.js';
 
@@ -109,8 +109,10 @@ export interface DnsConfig {
 export interface PolicyOptions {
   /** Default `allow`. */
   readonly default?: 'allow' | 'deny' | undefined;
-  /** `allow tcp:10.0.0.0/8:443`, `deny host`, …; the first match decides. */
+  /** `allow tcp:10.0.0.0/8:443`, `deny *.example.com`, `redirect …`; the first match decides. */
   readonly rules?: readonly string[] | undefined;
+  /** What the audit log tells: what was denied, or all decisions. Default `denied`. */
+  readonly log?: 'denied' | 'all' | undefined;
 }
 
 export interface LimitsConfig {
@@ -260,6 +262,8 @@ export interface NetworkEvents {
   unpublished: [port: PortInfo];
   /** Something a person should know; also logged. */
   warning: [message: string];
+  /** The policy decided; see docs/policy.md for which decisions are told. */
+  decision: [entry: AuditEntry];
   started: [];
   stopped: [];
 }

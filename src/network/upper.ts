@@ -3,10 +3,11 @@ import type { Neighbour } from '../arp/index.js';
 import { IPV4_BROADCAST, type Ipv4, cidrLast, isMulticastIpv4 } from '../core/index.js';
 import type { OutboundTcp, PingNat, Publisher, UdpNat } from '../forwarder/index.js';
 import { ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
-import { type Decision, LOOPBACK } from '../policy/index.js';
+import { LOOPBACK } from '../policy/index.js';
 import type { EchoIn, Stack, StackUpper, TcpSyn, UdpIn } from '../stack/index.js';
 import { DHCP_SERVER_PORT, type DhcpService } from './dhcp-service.js';
 import type { Guest } from './guest.js';
+import type { Judge } from './judge.js';
 import type { Services } from './services.js';
 
 export interface UpperParts {
@@ -17,35 +18,22 @@ export interface UpperParts {
   readonly publisher: Publisher;
   readonly dhcp: DhcpService;
   readonly pings: PingNat;
+  readonly judge: Judge;
 }
 
 export class Upper implements StackUpper {
   /** Set right after construction: the stack needs this object first. */
   parts!: UpperParts;
-  /** The last datagram's decision: a stream of datagrams asks once. */
-  private readonly last = { port: -1, source: -1, sourcePort: -1, destination: -1, destinationPort: -1 };
-  private lastDecision: Decision | undefined;
-
-  /** The policy changed: forget what was decided. */
-  policyChanged(): void {
-    this.lastDecision = undefined;
-  }
-
   tcp(syn: TcpSyn): void {
     const guest = syn.port.user as Guest;
-    const { services, outbound } = this.parts;
-    const decision = guest.policy.decide({
-      protocol: 'tcp',
-      ip: syn.destination,
-      port: syn.destinationPort,
-      guest: guest.name,
-    });
+    const { services, outbound, judge } = this.parts;
+    const decision = judge.tcp(syn, guest);
     if (decision.verdict.kind === 'service') services.tcp(syn, guest);
     else outbound.syn(syn, decision);
   }
 
   udp(datagram: UdpIn): void {
-    const { stack, dhcp, publisher, services, nat } = this.parts;
+    const { stack, dhcp, publisher, services, nat, judge } = this.parts;
     const { config } = stack;
     const { destination, destinationPort } = datagram;
     const guest = datagram.port.user as Guest;
@@ -58,22 +46,17 @@ export class Upper implements StackUpper {
     else if (isMulticastIpv4(destination)) stack.counters.multicastKept++;
     if (toAll || isMulticastIpv4(destination) || datagram.neighbour === undefined) return;
     if (publisher.reply(datagram)) return;
-    const decision = this.decide(datagram, guest);
+    const decision = judge.udp(datagram, guest);
     if (decision.verdict.kind === 'service') services.udp(datagram, guest);
     else nat.send(datagram, decision);
   }
 
   echo(echo: EchoIn): void {
-    const { stack, pings } = this.parts;
+    const { stack, pings, judge } = this.parts;
     const port = stack.portOf(echo.neighbour);
     if (port === undefined) return;
     const guest = port.user as Guest;
-    const { verdict } = guest.policy.decide({
-      protocol: 'icmp',
-      ip: echo.destination,
-      port: 0,
-      guest: guest.name,
-    });
+    const { verdict } = judge.echo(echo, guest);
     if (verdict.kind === 'deny') {
       if (verdict.how === 'silent') return;
       const { bytes, offset } = echo;
@@ -101,31 +84,5 @@ export class Upper implements StackUpper {
     const { gatewayIp, hostAlias } = stack.config;
     if (peer === gatewayIp) publisher.portClosed(neighbour, guestPort, peerPort);
     else nat.closed(neighbour, guestPort, peer === hostAlias ? LOOPBACK : peer, peerPort);
-  }
-
-  private decide(datagram: UdpIn, guest: Guest): Decision {
-    const { last, lastDecision } = this;
-    if (
-      lastDecision !== undefined &&
-      last.port === datagram.port.id &&
-      last.source === datagram.source &&
-      last.sourcePort === datagram.sourcePort &&
-      last.destination === datagram.destination &&
-      last.destinationPort === datagram.destinationPort
-    )
-      return lastDecision;
-    const decision = guest.policy.decide({
-      protocol: 'udp',
-      ip: datagram.destination,
-      port: datagram.destinationPort,
-      guest: guest.name,
-    });
-    last.port = datagram.port.id;
-    last.source = datagram.source;
-    last.sourcePort = datagram.sourcePort;
-    last.destination = datagram.destination;
-    last.destinationPort = datagram.destinationPort;
-    this.lastDecision = decision;
-    return decision;
   }
 }

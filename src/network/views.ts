@@ -17,7 +17,7 @@ import type { ExplainQuery, Explanation, FlowInfo, FlowsOptions, PortInfo } from
 type Flow = TcpFlow | UdpMapping | UdpClient;
 
 /** The flows of now with an id above `after`, in the order of their ids. References: little work for many flows. */
-function flowsAfter({ outbound, publisher, nat }: Parts, after: number): Flow[] {
+export function flowsAfter({ outbound, publisher, nat }: Parts, after: number): Flow[] {
   const found: Flow[] = [];
   const add = (flows: Iterable<Flow>): void => {
     for (const flow of flows) if (flow.id > after) found.push(flow);
@@ -114,14 +114,24 @@ export function* eachPort(publisher: Publisher, after = 0): Generator<PortInfo> 
 }
 
 /** Decided as for a flow, without counting. */
-export async function explain({ dns, roster, policy }: Parts, query: ExplainQuery): Promise<Explanation> {
-  const ip = parseIpv4(query.host) ?? (await dns.resolve(query.host));
+export async function explain(parts: Parts, query: ExplainQuery): Promise<Explanation> {
+  const { dns, roster } = parts;
   const guest = query.guest ?? roster.all()[0]?.name ?? 'guest1';
-  const decision = (roster.byName(guest)?.policy ?? policy).explain({
+  const policy = roster.byName(guest)?.policy ?? parts.policy;
+  const address = parseIpv4(query.host);
+  const name = address === undefined ? query.host.toLowerCase().replace(/\.$/, '') : undefined;
+  if (name !== undefined) {
+    // A name comes first: who may not resolve it gets no further.
+    const decision = policy.explainName(name, guest, dns.isOwnName(name));
+    if (decision.verdict.kind === 'deny') return { ...decision, address: name };
+  }
+  const ip = address ?? (await dns.resolve(query.host));
+  const decision = policy.explain({
     protocol: query.protocol ?? 'tcp',
     ip,
     port: query.port ?? 0,
     guest,
+    resolvedFrom: name,
   });
   return { ...decision, address: formatIpv4(ip) };
 }
@@ -153,6 +163,8 @@ export function statsOf(parts: Parts) {
     state: parts.state.counters,
     dns: parts.dns.counters,
     rules: Object.fromEntries(parts.policy.counts()),
+    policy: { ...parts.audit.counters },
+    names: parts.names.counters,
     memory: {
       blocksOut: pool.bytesOut,
       held: stack.budget.used,

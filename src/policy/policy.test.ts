@@ -21,7 +21,7 @@ function policy(
       }),
       defaultAction,
     },
-    (address) => address === own,
+    { isOwnAddress: (address) => address === own },
   );
 }
 
@@ -38,6 +38,7 @@ function to(
 function outcome(p: Policy, destination: Destination): string {
   const { verdict } = p.explain(destination);
   if (verdict.kind === 'dial') return `dial ${formatIpv4(verdict.ip)}:${verdict.port} ${verdict.via}`;
+  if (verdict.kind === 'ask') return 'ask';
   return verdict.kind === 'deny' ? `deny ${verdict.how}` : `service ${verdict.service}`;
 }
 
@@ -133,7 +134,7 @@ describe('rules', () => {
 
   it.each([
     '',
-    'example.com',
+    'exa!mple.com',
     '10.0.0.0/33',
     '1.2.3',
     'tcp:',

@@ -1,153 +1,176 @@
 /**
- * The one decision about a destination. Every flow passes `decide`, and `netproxy explain` calls it too, so that
+ * The one decision about a destination. Every flow passes `decide`, and `netproxy explain` calls the same function, so that
  * what is explained is what happens.
  *
  * Order: the gateway's own services; the host alias; addresses that are nobody's (loopback, multicast, reserved); the
- * user's rules, first match; link-local metadata (denied); the default action. A rule about `host`, about the alias or
- * about 127.0.0.0/8 holds for the host under all its addresses: the alias, loopback, and its own interfaces.
+ * user's rules, first match; link-local metadata (denied); the default action. A rule about `host`, about the alias, one of
+ * its names or about 127.0.0.0/8 holds for the host under all its names and addresses: the alias, loopback, and its own
+ * interfaces.
+ *
+ * A rule by name holds for the addresses to which the guest was led by that name (names.ts). Where a flow says a name itself
+ * (SNI, Host), a rule by name allows it only if that name leads to the address. No rule by name opens the host or
+ * link-local addresses, wherever its owner lets it lead. A redirect decides where it stands; rules before it that deny hold
+ * for where it leads, too.
  */
-import { type Cidr, type Ipv4, cidrContains, formatIpv4, ipv4, parseCidr } from '../core/index.js';
-import { type PolicyProtocol, type PolicyRule, type RuleTarget, ruleMatches } from './rules.js';
-
-/** What becomes of a flow. */
-export type Verdict =
-  /** A service of the gateway answers. */
-  | { readonly kind: 'service'; readonly service: string }
-  /** The host dials this address. */
-  | { readonly kind: 'dial'; readonly ip: Ipv4; readonly port: number; readonly via: 'direct' | 'alias' }
-  /** Refused: as a closed port, as a firewall says it, as a router that finds nobody, or without a word. */
-  | { readonly kind: 'deny'; readonly how: 'reset' | 'prohibited' | 'unreachable' | 'silent' };
-
-export interface Decision {
-  readonly verdict: Verdict;
-  /** Which rule decided: the user's text, or the name of a built-in one. */
-  readonly rule: string;
-  /** One sentence for people. */
-  readonly why: string;
-}
-
-export interface Destination {
-  readonly protocol: PolicyProtocol;
-  readonly ip: Ipv4;
-  /** 0 for ICMP. */
-  readonly port: number;
-  /** The guest's name. */
-  readonly guest: string;
-}
-
-export interface PolicyConfig {
-  readonly subnet: Cidr;
-  readonly gatewayIp: Ipv4;
-  readonly hostAlias: Ipv4 | undefined;
-  readonly rules: readonly PolicyRule[];
-  readonly defaultAction: 'allow' | 'deny';
-}
+import { type Ipv4, cidrContains, formatIpv4, ipv4 } from '../core/index.js';
+import type { AuditSubject } from './audit.js';
+import { LINK_LOCAL, Matcher, type Tables } from './matcher.js';
+import type { PolicyRule } from './rules.js';
+import { type DefaultAction, RuleTable, TableClock, type TableEntry } from './table.js';
+import type { Decision, Destination, DialVerdict, PolicyConfig, PolicyWorld, Verdict } from './types.js';
 
 /** `127.0.0.1`: where the alias leads. */
 export const LOOPBACK = ipv4(0x7f000001);
-const LINK_LOCAL = parseCidr('169.254.0.0/16')!;
-const LOOPBACK_NET = parseCidr('127.0.0.0/8')!;
+
+/** What all guests' policies of one network have in common. */
+interface Shared {
+  readonly config: PolicyConfig;
+  readonly world: PolicyWorld;
+  readonly matcher: Matcher;
+  readonly table: RuleTable;
+  readonly clock: TableClock;
+  readonly services: Map<string, string>;
+  readonly hits: Map<string, number>;
+  defaultAction: DefaultAction;
+  decisions: number;
+}
 
 export class Policy {
-  readonly config: PolicyConfig;
-  private readonly services: Map<string, string>;
-  private readonly isOwnAddress: (ip: Ipv4) => boolean;
-  private readonly hits: Map<string, number>;
+  /** The rules of this guest alone, before those of all. */
+  readonly own: RuleTable;
+  private readonly shared: Shared;
 
-  /** `isOwnAddress`: whether the host has this address on an interface; asked per new flow. */
-  constructor(config: PolicyConfig, isOwnAddress: (ip: Ipv4) => boolean, parent?: Policy) {
-    this.config = config;
-    this.isOwnAddress = isOwnAddress;
-    this.services = parent?.services ?? new Map<string, string>();
-    this.hits = parent?.hits ?? new Map<string, number>();
+  /** With `parent`: as that one, with rules in front, for one guest; everything else is shared. */
+  constructor(config: PolicyConfig, world: PolicyWorld, parent?: Policy, own: readonly PolicyRule[] = []) {
+    this.shared = parent?.shared ?? makeShared(config, world);
+    this.own = new RuleTable(own, this.shared.clock);
   }
 
-  /** The same policy with rules in front, for one guest; services and counts are shared. */
+  /** The same policy with rules in front, for one guest; everything else is shared. */
   withRules(rules: readonly PolicyRule[]): Policy {
-    return new Policy({ ...this.config, rules: [...rules, ...this.config.rules] }, this.isOwnAddress, this);
+    return new Policy(this.shared.config, this.shared.world, this, rules);
+  }
+
+  /** The rules of all guests. */
+  get table(): RuleTable {
+    return this.shared.table;
+  }
+
+  get defaultAction(): DefaultAction {
+    return this.shared.defaultAction;
+  }
+
+  set defaultAction(action: DefaultAction) {
+    this.shared.defaultAction = action;
+    this.shared.clock.changed();
+  }
+
+  /** Changes with every change of the rules. */
+  get generation(): number {
+    return this.shared.clock.generation;
+  }
+
+  /** Calls after every change. */
+  onChange(listener: () => void): void {
+    this.shared.clock.onChange(listener);
   }
 
   /** Makes a service of the gateway known. */
   addService(protocol: 'tcp' | 'udp', ip: Ipv4, port: number, name: string): void {
-    this.services.set(`${protocol}/${ip}/${port}`, name);
+    this.shared.services.set(`${protocol}/${ip}/${port}`, name);
   }
 
   removeService(protocol: 'tcp' | 'udp', ip: Ipv4, port: number): void {
-    this.services.delete(`${protocol}/${ip}/${port}`);
+    this.shared.services.delete(`${protocol}/${ip}/${port}`);
   }
 
   /** How often each rule decided. */
   counts(): ReadonlyMap<string, number> {
-    return this.hits;
+    return this.shared.hits;
   }
 
-  /** Decides and counts. */
+  /** Decides, counts and writes the audit log. */
   decide(to: Destination): Decision {
+    const { matcher } = this.shared;
     const decision = this.explain(to);
-    this.hits.set(decision.rule, (this.hits.get(decision.rule) ?? 0) + 1);
-    return decision;
+    const name = to.name ?? matcher.nameOf(to, this.find(decision.ruleId)?.rule);
+    return name === undefined
+      ? this.settle(decision, to)
+      : this.settle({ ...decision, name }, { ...to, name });
+  }
+
+  /** Gives a decision its number, counts it and writes it down. */
+  settle(decision: Decision, subject: AuditSubject): Decision {
+    const { shared } = this;
+    const { hits, world } = shared;
+    const decided: Decision = { ...decision, id: ++shared.decisions };
+    hits.set(decision.rule, (hits.get(decision.rule) ?? 0) + 1);
+    const entry = this.find(decision.ruleId);
+    if (entry !== undefined) entry.hits++;
+    // A port or an address that is nobody's is no matter of policy.
+    if (!isClosed(decided)) world.audit?.take(decided, subject);
+    return decided;
   }
 
   /** Decides without counting. */
   explain(to: Destination): Decision {
-    const { gatewayIp, hostAlias } = this.config;
-    const service =
-      to.protocol === 'icmp' ? undefined : this.services.get(`${to.protocol}/${to.ip}/${to.port}`);
+    const { services, config } = this.shared;
+    const { gatewayIp, hostAlias } = config;
+    const service = to.protocol === 'icmp' ? undefined : services.get(`${to.protocol}/${to.ip}/${to.port}`);
     if (service !== undefined)
-      return decide(
+      return say(
         { kind: 'service', service },
         `service ${service}`,
         `the gateway's ${service} service answers`,
       );
     if (to.ip === gatewayIp) {
       if (to.protocol === 'icmp')
-        return decide({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
-      return decide(
+        return say({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
+      return say(
         { kind: 'deny', how: 'reset' },
         'gateway',
         `the gateway has no service on ${to.protocol} port ${to.port}`,
       );
     }
     if (to.ip === hostAlias) return this.alias(to);
-    const nobody = this.nobody(to);
-    if (nobody !== undefined) return nobody;
-    return this.byRules(to, { kind: 'dial', ip: to.ip, port: to.port, via: 'direct' });
+    return this.nobody(to.ip) ?? this.byRules(to, { kind: 'dial', ip: to.ip, port: to.port, via: 'direct' });
+  }
+
+  /**
+   * Decides about a name that a guest wants resolved, without counting. A rule about flows to a name is a rule about the name,
+   * too, unless it denies some ports only. `own`: netproxy answers it itself.
+   */
+  explainName(name: string, guest: string, own: boolean): Decision {
+    const { matcher, defaultAction } = this.shared;
+    const entry = matcher.name(this.tables, name, guest, own);
+    if (entry?.rule.action === 'deny') return this.denied(entry);
+    if (entry !== undefined) return resolved(`allowed by the rule "${entry.rule.text}"`, entry);
+    if (own && !matcher.isHostName(name)) return resolved('the gateway answers it itself');
+    return defaultAction === 'deny' ? this.byDefault() : resolved('no rule speaks of it');
   }
 
   private alias(to: Destination): Decision {
     if (to.protocol === 'icmp')
-      return decide(
-        { kind: 'service', service: 'echo' },
-        'host alias',
-        'the host alias answers pings itself',
-      );
-    const denied = this.match(to, true);
-    if (denied?.action === 'deny') return this.denied(denied);
-    if (denied === undefined && this.config.defaultAction === 'deny') return this.byDefault();
-    return decide(
-      { kind: 'dial', ip: LOOPBACK, port: to.port, via: 'alias' },
-      denied?.text ?? 'host alias',
-      `${formatIpv4(to.ip)} is the host alias: the host's loopback is dialled`,
-    );
+      return say({ kind: 'service', service: 'echo' }, 'host alias', 'the host alias answers pings itself');
+    return this.byRules(to, { kind: 'dial', ip: LOOPBACK, port: to.port, via: 'alias' });
   }
 
   /** Destinations that are no host's, whatever the rules say. */
-  private nobody(to: Destination): Decision | undefined {
-    const { ip } = to;
+  private nobody(ip: Ipv4): Decision | undefined {
     if (ip >>> 24 === 127 || ip >>> 24 === 0)
-      return decide(
+      return say(
         { kind: 'deny', how: 'silent' },
         'loopback',
         'loopback addresses never leave a machine; use the host alias',
       );
     if (ip >>> 28 >= 14)
-      return decide(
+      return say(
         { kind: 'deny', how: 'silent' },
         'multicast',
         'multicast, broadcast and reserved addresses are not forwarded',
       );
-    if (cidrContains(this.config.subnet, ip))
-      return decide(
+    if (cidrContains(this.shared.config.subnet, ip))
+      return say(
         { kind: 'deny', how: 'unreachable' },
         'subnet',
         'the address belongs to the virtual network: guests reach each other over the switch',
@@ -155,46 +178,97 @@ export class Policy {
     return undefined;
   }
 
-  private byRules(to: Destination, verdict: Verdict): Decision {
-    const rule = this.match(to, this.isHost(to.ip));
-    if (rule?.action === 'deny') return this.denied(rule);
-    if (rule !== undefined) return decide(verdict, rule.text, `allowed by the rule "${rule.text}"`);
+  private byRules(to: Destination, dial: DialVerdict): Decision {
+    const isHost = this.shared.matcher.isHost(to.ip);
+    const entry = this.shared.matcher.flow(this.tables, to, isHost);
+    if (entry !== undefined) return this.byEntry(entry, to, dial);
     if (cidrContains(LINK_LOCAL, to.ip))
-      return decide(
+      return say(
         { kind: 'deny', how: 'prohibited' },
         'link-local',
         'link-local addresses (cloud metadata) are denied unless a rule allows them',
       );
-    if (this.config.defaultAction === 'deny') return this.byDefault();
-    return decide(verdict, 'default', 'no rule speaks of it; the default action is allow');
+    const { defaultAction } = this.shared;
+    if (defaultAction === 'deny') return this.byDefault();
+    if (defaultAction === 'ask')
+      return say(
+        { kind: 'ask', then: dial },
+        'default',
+        'no rule speaks of it; the default action is to ask',
+      );
+    if (dial.via === 'alias')
+      return say(
+        dial,
+        'host alias',
+        `${formatIpv4(to.ip)} is the host alias: the host's loopback is dialled`,
+      );
+    return say(dial, 'default', 'no rule speaks of it; the default action is allow');
   }
 
-  private match(to: Destination, isHost: boolean): PolicyRule | undefined {
-    return this.config.rules.find((rule) => {
-      const target =
-        isHost && this.speaksOfHost(rule.target) ? { ...rule, target: { kind: 'host' } as const } : rule;
-      return ruleMatches(target, to.protocol, to.ip, to.port, to.guest, isHost);
-    });
+  private byEntry(entry: TableEntry, to: Destination, dial: DialVerdict): Decision {
+    const { rule } = entry;
+    switch (rule.action) {
+      case 'deny':
+        return this.denied(entry);
+      case 'redirect':
+        return this.redirected(entry, to);
+      case 'ask':
+        return say(
+          { kind: 'ask', then: dial },
+          rule.text,
+          `the rule "${rule.text}" wants somebody asked`,
+          entry,
+        );
+      case 'allow':
+        return say(
+          dial,
+          rule.text,
+          dial.via === 'alias'
+            ? `allowed by the rule "${rule.text}"; ${formatIpv4(to.ip)} is the host alias: the host's loopback is dialled`
+            : `allowed by the rule "${rule.text}"`,
+          entry,
+        );
+    }
   }
 
-  /** Rules that name the host by one of its names hold for all of them. */
-  private speaksOfHost(target: RuleTarget): boolean {
-    if (target.kind !== 'cidr') return target.kind === 'host';
-    const { cidr } = target;
-    if (cidr.prefix >= 8 && cidrContains(LOOPBACK_NET, cidr.base)) return true;
-    return cidr.prefix === 32 && (cidr.base === this.config.hostAlias || this.isOwnAddress(cidr.base));
+  /** Rules before it that deny hold for where it leads. */
+  private redirected(entry: TableEntry, to: Destination): Decision {
+    const { config, matcher } = this.shared;
+    const { rule } = entry;
+    const port = rule.to?.port ?? to.port;
+    const host = rule.to?.ip === 'host' || rule.to?.ip === config.hostAlias;
+    const ip = host ? LOOPBACK : (rule.to!.ip as Ipv4);
+    if (!host) {
+      const nobody = this.nobody(ip);
+      if (nobody !== undefined) return nobody;
+    }
+    const final: Destination = { protocol: to.protocol, guest: to.guest, ip, port };
+    const denier = matcher.flow(this.tables, final, host || matcher.isHost(ip), entry);
+    if (denier !== undefined) return this.denied(denier);
+    const where = `${host ? "the host's loopback" : formatIpv4(ip)}, port ${port}`;
+    return say(
+      { kind: 'dial', ip, port, via: 'redirect' },
+      rule.text,
+      `led to ${where} by the rule "${rule.text}"`,
+      entry,
+    );
   }
 
-  private isHost(ip: Ipv4): boolean {
-    return ip === this.config.hostAlias || ip >>> 24 === 127 || this.isOwnAddress(ip);
+  private find(id: number | undefined): TableEntry | undefined {
+    return id === undefined ? undefined : (this.own.find(id) ?? this.shared.table.find(id));
   }
 
-  private denied(rule: PolicyRule): Decision {
-    return decide({ kind: 'deny', how: 'prohibited' }, rule.text, `denied by the rule "${rule.text}"`);
+  private get tables(): Tables {
+    return [this.own.all, this.shared.table.all];
+  }
+
+  private denied(entry: TableEntry): Decision {
+    const { text } = entry.rule;
+    return say({ kind: 'deny', how: 'prohibited' }, text, `denied by the rule "${text}"`, entry);
   }
 
   private byDefault(): Decision {
-    return decide(
+    return say(
       { kind: 'deny', how: 'prohibited' },
       'default',
       'no rule allows it and the default action is deny',
@@ -202,6 +276,30 @@ export class Policy {
   }
 }
 
-function decide(verdict: Verdict, rule: string, why: string): Decision {
-  return { verdict, rule, why };
+/** Refused for want of anybody there. */
+function isClosed({ verdict }: Decision): boolean {
+  return verdict.kind === 'deny' && (verdict.how === 'reset' || verdict.how === 'unreachable');
+}
+
+function resolved(why: string, entry?: TableEntry): Decision {
+  return say({ kind: 'service', service: 'dns' }, entry?.rule.text ?? 'default', why, entry);
+}
+
+function say(verdict: Verdict, rule: string, why: string, entry?: TableEntry): Decision {
+  return { id: 0, verdict, rule, why, ...(entry === undefined ? {} : { ruleId: entry.id }) };
+}
+
+function makeShared(config: PolicyConfig, world: PolicyWorld): Shared {
+  const clock = new TableClock();
+  return {
+    config,
+    world,
+    clock,
+    matcher: new Matcher(config, world),
+    table: new RuleTable(config.rules, clock),
+    services: new Map(),
+    hits: new Map(),
+    defaultAction: config.defaultAction,
+    decisions: 0,
+  };
 }

@@ -4,7 +4,8 @@ import { field } from '../../config/index.js';
 import type { FlowInfo, Network } from '../../index.js';
 import { Problem } from '../problem.js';
 import { json, nothing, page } from '../route.js';
-import { flowSchema, idParams } from '../schemas.js';
+import { idParams } from '../policy-schemas.js';
+import { flowSchema } from '../schemas.js';
 
 const flowQuery = z.strictObject({
   guest: field.guestName.optional().describe('Only flows of this guest'),

@@ -4,7 +4,8 @@ import { field } from '../../config/index.js';
 import type { Network, PortInfo } from '../../index.js';
 import { Problem } from '../problem.js';
 import { json, nothing, page } from '../route.js';
-import { idParams, portSchema, publishSchema } from '../schemas.js';
+import { idParams } from '../policy-schemas.js';
+import { portSchema, publishSchema } from '../schemas.js';
 
 const portQuery = z.strictObject({
   protocol: field.oneOf('tcp', 'udp').optional(),

@@ -1,9 +1,8 @@
-/** The program around the network: counters, logs, policy, its end. */
-import { explanationOf } from '../explanation.js';
+/** The program around the network: counters, logs, its end. */
 import { lent } from '../host.js';
 import { json, nothing } from '../route.js';
 import type { ApiStats } from '../types.js';
-import { explainQuery, explanationSchema, logLevelSchema, policySchema, statsSchema } from '../schemas.js';
+import { logLevelSchema, statsSchema } from '../schemas.js';
 
 const NOT_LENT = { 501: 'This program does not offer it' };
 
@@ -17,26 +16,6 @@ export const programRoutes = [
       const stats: object = network.stats();
       return stats as ApiStats;
     },
-  }),
-  json({
-    method: 'GET',
-    path: '/v1/policy',
-    summary: 'The rules, and how often each decided',
-    json: policySchema,
-    respond: ({ network: { policy } }) => ({
-      default: policy.config.defaultAction,
-      rules: policy.config.rules.map(({ text }) => text),
-      decisions: Object.fromEntries(policy.counts()),
-    }),
-  }),
-  json({
-    method: 'GET',
-    path: '/v1/policy/explain',
-    summary: 'What would become of a flow, and which rule says so',
-    query: explainQuery,
-    json: explanationSchema,
-    refusals: { 502: 'The name has no IPv4 address' },
-    respond: async ({ network, query }) => explanationOf(await network.explain(query)),
   }),
   json({
     method: 'GET',
