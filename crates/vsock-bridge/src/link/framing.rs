@@ -43,10 +43,11 @@ impl Framing {
         }
     }
 
-    pub fn put(self, length: usize, out: &mut Vec<u8>) {
+    /// The prefix of a frame: the first `prefix()` bytes of what this gives.
+    pub fn head(self, length: usize) -> [u8; 4] {
         match self {
-            Framing::Be32 => out.extend_from_slice(&(length as u32).to_be_bytes()),
-            Framing::Le16 => out.extend_from_slice(&(length as u16).to_le_bytes()),
+            Framing::Be32 => (length as u32).to_be_bytes(),
+            Framing::Le16 => (length as u32).to_le_bytes(),
         }
     }
 

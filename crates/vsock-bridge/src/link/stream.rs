@@ -171,7 +171,7 @@ impl Stream {
         };
         for frame in cut.iter() {
             let length = frame.len();
-            framing.put(length, small);
+            small.extend_from_slice(&framing.head(length)[..framing.prefix()]);
             for (i, piece) in frame.pieces.iter().enumerate() {
                 if copied(piece, i == 0) {
                     small.extend_from_slice(piece.bytes());
@@ -223,11 +223,10 @@ impl Stream {
     }
 
     fn queue_frame(&mut self, frame: &Frame, skip: usize) {
-        let mut prefix = Vec::with_capacity(4);
-        self.framing.put(frame.len(), &mut prefix);
+        let head = self.framing.head(frame.len());
         let mut skip = skip;
         let pieces = frame.pieces.iter().map(crate::buffers::Span::bytes);
-        for bytes in std::iter::once(prefix.as_slice()).chain(pieces) {
+        for bytes in std::iter::once(&head[..self.framing.prefix()]).chain(pieces) {
             let from = skip.min(bytes.len());
             skip -= from;
             self.pending.push(&bytes[from..]);

@@ -29,7 +29,7 @@ fn receive(stream: &mut Stream, fd: RawFd, max: usize) -> Res<Vec<Vec<u8>>> {
 fn wire(framing: Framing, frames: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     for frame in frames {
-        framing.put(frame.len(), &mut out);
+        out.extend_from_slice(&framing.head(frame.len())[..framing.prefix()]);
         out.extend_from_slice(frame);
     }
     out
@@ -88,7 +88,7 @@ fn wrong_lengths_end_the_stream_after_good_frames() {
         (Framing::Be32, 0xffff_ffff),
     ] {
         let mut bytes = wire(framing, &frames());
-        framing.put(length, &mut bytes);
+        bytes.extend_from_slice(&framing.head(length)[..framing.prefix()]);
         bytes.extend_from_slice(&[0; 40]);
         let (_peer, ours) = UnixStream::pair().unwrap();
         let mut stream = Stream::new(framing, true, &bytes);
