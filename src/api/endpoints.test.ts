@@ -123,6 +123,36 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     { line: 'GET /v1/ports?port=8080', status: 200, holds: { id: 1 } },
     { line: 'GET /v1/ports?after=2', status: 200 },
   ],
+  'PUT /v1/dns/zones/{name}': [
+    {
+      line: 'PUT /v1/dns/zones/corp.example',
+      body: { name: 'Corp.example.', records: [{ name: 'www', type: 'A', value: '10.0.0.1' }] },
+      status: 200,
+      holds: { name: 'Corp.example.' },
+    },
+    { line: 'PUT /v1/dns/zones/corp.example', body: { name: 'corp.example', records: [] }, status: 200 },
+    { line: 'PUT /v1/dns/zones/lab.example', body: { name: 'lab.example', ttl: 5 }, status: 200 },
+    { line: 'PUT /v1/dns/zones/corp.example', body: { name: 'other.example' }, status: 400 },
+    {
+      line: 'PUT /v1/dns/zones/z',
+      body: { name: 'z', records: [{ name: 'a', type: 'A', value: 'b' }] },
+      status: 400,
+    },
+    { line: 'PUT /v1/dns/zones/a..b', body: { name: 'a..b' }, status: 400 },
+  ],
+  'GET /v1/dns/zones': [
+    { line: 'GET /v1/dns/zones', status: 200, holds: { name: 'corp.example', records: [] } },
+    { line: 'GET /v1/dns/zones?after=1', status: 200, holds: { name: 'lab.example' } },
+    { line: 'GET /v1/dns/zones?after=2', status: 200 },
+  ],
+  'GET /v1/dns/zones/{name}': [
+    { line: 'GET /v1/dns/zones/LAB.example.', status: 200, holds: { name: 'lab.example', ttl: 5 } },
+    { line: 'GET /v1/dns/zones/none.example', status: 404 },
+  ],
+  'DELETE /v1/dns/zones/{name}': [
+    { line: 'DELETE /v1/dns/zones/corp.example', status: 204 },
+    { line: 'DELETE /v1/dns/zones/corp.example', status: 404 },
+  ],
   'GET /v1/ports/{id}': [
     { line: 'GET /v1/ports/1', status: 200, holds: { id: 1, counters: { connections: 0 } } },
     { line: 'GET /v1/ports/99', status: 404 },

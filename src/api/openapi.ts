@@ -26,6 +26,7 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
   ['RuleAdd', policy.ruleAddSchema],
   ['Decision', policy.decisionSchema],
   ['Explanation', policy.explanationSchema],
+  ['Zone', schemas.zoneSchema],
   ['LogLevel', schemas.logLevelSchema],
   ['Event', schemas.eventSchema],
   ['Problem', schemas.problemSchema],

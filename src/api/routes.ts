@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { openApiDocument } from './openapi.js';
 import { type Route, json } from './route.js';
+import { dnsRoutes } from './routes/dns.js';
 import { flowRoutes } from './routes/flows.js';
 import { guestRoutes } from './routes/guests.js';
 import { policyRoutes } from './routes/policy.js';
@@ -25,6 +26,7 @@ export const ROUTES: readonly Route[] = [
   ...guestRoutes,
   ...flowRoutes,
   ...portRoutes,
+  ...dnsRoutes,
   ...policyRoutes,
   ...programRoutes,
   ...streamRoutes,

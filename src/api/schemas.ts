@@ -1,6 +1,6 @@
 /** The values of the control API. Each has a name in the OpenAPI document; a client's types are made from them, too. */
 import * as z from 'zod';
-import { field } from '../config/index.js';
+import { field, zoneSchema } from '../config/index.js';
 import { TCP_STATES } from '../tcp/index.js';
 import { counters, decisionSchema } from './policy-schemas.js';
 
@@ -176,3 +176,5 @@ export const statsSchema = z
 export const logLevelSchema = z.strictObject({
   level: field.oneOf('debug', 'info', 'warn', 'error', 'silent'),
 });
+
+export { zoneSchema };

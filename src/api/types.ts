@@ -20,4 +20,5 @@ export type ApiDecision = z.output<typeof policy.decisionSchema>;
 export type ApiExplainQuery = z.output<typeof policy.explainQuery>;
 export type ApiExplanation = z.output<typeof policy.explanationSchema>;
 export type ApiEvent = z.output<typeof schemas.eventSchema>;
+export type ApiZone = z.output<typeof schemas.zoneSchema>;
 export type ApiTcpInfo = z.output<typeof schemas.tcpInfoSchema>;

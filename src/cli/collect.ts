@@ -14,6 +14,8 @@ export class Collected {
   readonly rules: string[] = [];
   readonly dnsServers: string[] = [];
   readonly dns: Mutable<NonNullable<Config['dns']>> = {};
+  /** Servers of single domains. */
+  readonly dnsDomains = new Map<string, string[]>();
   readonly switch: Mutable<NonNullable<Config['switch']>> = {};
   readonly log: Mutable<NonNullable<Config['log']>> = {};
   /** TAPs, whose namespace is not known before all flags were read. */
@@ -37,8 +39,8 @@ export class Collected {
 
   private fromFlags(): Config {
     const links = [...this.links, ...this.tapLinks(), ...this.fdLinks()];
-    const { rules, defaultPolicy, dnsServers, publish, log } = this;
-    const dns = { ...this.dns, ...(dnsServers.length === 0 ? {} : { servers: dnsServers }) };
+    const { rules, defaultPolicy, publish, log } = this;
+    const dns = this.allDns();
     return {
       ...this.config,
       ...(links.length === 0 ? {} : { links }),
@@ -54,6 +56,16 @@ export class Collected {
               ...(defaultPolicy === undefined ? {} : { default: defaultPolicy }),
             },
           }),
+    };
+  }
+
+  private allDns(): NonNullable<Config['dns']> {
+    const { dns, dnsServers, dnsDomains } = this;
+    const domains = [...dnsDomains].map(([name, servers]) => ({ names: [name], servers }));
+    return {
+      ...dns,
+      ...(dnsServers.length === 0 ? {} : { servers: dnsServers }),
+      ...(domains.length === 0 ? {} : { domains }),
     };
   }
 

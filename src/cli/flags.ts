@@ -147,9 +147,16 @@ export function addressFlags(
   add(
     command,
     '--dns-server <ip>',
-    "ask this DNS server instead of the system's: IP or IP#PORT (repeatable)",
+    "ask this DNS server instead of the system's: IP or IP#PORT; DOMAIN=IP: only for names in DOMAIN (repeatable)",
     (text, flag) => {
-      to.dnsServers.push(to.check(flag, field.dnsServer, text));
+      const [server = '', domain] = text.split('=').reverse();
+      const checked = to.check(flag, field.dnsServer, server);
+      if (domain === undefined) {
+        to.dnsServers.push(checked);
+        return;
+      }
+      const name = to.check(flag, field.dnsName, domain);
+      to.dnsDomains.set(name, [...(to.dnsDomains.get(name) ?? []), checked]);
     },
   );
   add(

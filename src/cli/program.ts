@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { Collected } from './collect.js';
 import { checkFile, printOpenApi, printSchema } from './config-command.js';
 import { demo } from './demo/index.js';
+import { dnsCommands } from './dns-commands.js';
 import { doctor } from './doctor.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
 import { explain } from './explain.js';
@@ -81,6 +82,7 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   doctorCommand(program, terminal, done);
   explainCommand(program, terminal, done);
   remoteCommands(program, terminal, done);
+  dnsCommands(program, terminal, done);
   configCommand(program, terminal, done);
   return program;
 }

@@ -24,7 +24,7 @@ export function remoteCommands(program: Command, terminal: Terminal, done: Done)
 }
 
 /** Ends the help of a command. */
-function examples(command: Command, ...lines: readonly string[]): void {
+export function examples(command: Command, ...lines: readonly string[]): void {
   const shown = lines.map((line) => `  ${line}\n`).join('');
   command.addHelpText('after', `\nExample${lines.length > 1 ? 's' : ''}:\n${shown}${EXIT_HELP}`);
 }

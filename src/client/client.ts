@@ -18,6 +18,7 @@ import type {
   ApiRuleAdd,
   ApiStats,
   ApiVersion,
+  ApiZone,
 } from '../api/index.js';
 import { NetproxyError } from '../core/index.js';
 import { parseDoor } from '../link/index.js';
@@ -118,6 +119,20 @@ export class ApiClient {
 
   async unpublish(id: number): Promise<void> {
     await this.transport.json({ method: 'DELETE', path: `/v1/ports/${id}` });
+  }
+
+  /** Zones of one's own that the gateway's DNS answers from. */
+  zones(): AsyncGenerator<ApiZone> {
+    return this.pages('/v1/dns/zones');
+  }
+
+  /** Adds a zone, or replaces the one of that name. Rejects with ERR_NETPROXY_CONFIG. */
+  putZone(zone: ApiZone): Promise<ApiZone> {
+    return this.ask({ method: 'PUT', path: `/v1/dns/zones/${encodeURIComponent(zone.name)}`, body: zone });
+  }
+
+  async removeZone(name: string): Promise<void> {
+    await this.transport.json({ method: 'DELETE', path: `/v1/dns/zones/${encodeURIComponent(name)}` });
   }
 
   stats(): Promise<ApiStats> {

@@ -27,5 +27,6 @@ export type {
   ApiStats,
   ApiTcpInfo,
   ApiVersion,
+  ApiZone,
 } from '../api/index.js';
 export { NetproxyError } from '../core/index.js';

@@ -1,21 +1,9 @@
 /** The configuration file, version 1. Everything that the command line can say, and some more; unknown keys are refused. */
 import * as z from 'zod';
 import type { ListenKind } from '../link/index.js';
+import { domainsSchema, zonesSchema } from './dns-names.js';
 import * as field from './fields.js';
-
-/** An object that refuses unknown keys and then lists the known ones. */
-function section<const T extends z.core.$ZodLooseShape>(shape: T) {
-  return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? Object.keys(shape).join(', ')
-        : `keys and values: ${Object.keys(shape).join(', ')}`,
-  });
-}
-
-function list<T extends z.ZodType>(item: T) {
-  return z.array(item, { error: 'a list' });
-}
+import { list, section } from './section.js';
 
 const yesNo = z.boolean({ error: 'true or false' });
 
@@ -144,8 +132,13 @@ const dnsSchema = section({
     .record(field.dnsName, field.ipv4, { error: 'names with their IPv4 addresses' })
     .optional()
     .describe('More names that the gateway answers itself'),
+  zones: zonesSchema.optional().describe('Zones of your own, answered with authority'),
   deadline: field.whole('milliseconds', 100, 60_000).optional().describe('Until SERVFAIL. Default 5,000'),
   servers: list(field.dnsServer).optional().describe("Servers instead of the system's"),
+  domains: domainsSchema.optional().describe('Servers of single domains; nobody else is asked about them'),
+  serversFile: field.path
+    .optional()
+    .describe("vpnkit's file of servers instead of the system's: nameserver, zone, timeout, order"),
   cacheBytes: field
     .whole('bytes', 0, 1024 * 1024 * 1024)
     .optional()

@@ -1,7 +1,14 @@
 export { addressBytes, canonicalAddress } from './addresses.js';
 export { DNS_PORT, CLASS_IN, Flag, Rcode, RecordType, ExtendedError, type RcodeName } from './codes.js';
 export { encodeName, isWithin, normalName, reverseAddress, reverseName } from './names.js';
-export { isAnswerTo, parseQuery, type DnsQuery, type ParsedQuery, type Question } from './message.js';
+export {
+  isAnswerTo,
+  parseQuery,
+  questionName,
+  type DnsQuery,
+  type ParsedQuery,
+  type Question,
+} from './message.js';
 export { buildAnswer, fitAnswer, recordData, type AnswerParts, type DnsRecord } from './answer.js';
 export {
   BuiltinNames,
@@ -10,6 +17,17 @@ export {
   type ExtraHost,
   type GuestNames,
 } from './builtin.js';
+export { AliasUpstream } from './alias.js';
+export { LinearRegExp } from './regexp.js';
+export { ZONE_TYPES, type ZoneType } from './record-text.js';
+export {
+  fromGvproxy,
+  isGvproxyZone,
+  toGvproxy,
+  type GvproxyRecord,
+  type GvproxyZone,
+} from './zones-gvproxy.js';
+export { Zones, type ZoneConfig, type ZoneRecord } from './zones.js';
 export { HostsFileNames } from './hosts.js';
 export { LATENCY_BUCKETS } from './tally.js';
 export { DnsCache, type DnsCacheCounters, type DnsCacheOptions } from './cache.js';

@@ -5,7 +5,7 @@
  */
 import { Flag, Rcode, RecordType } from './codes.js';
 import { NameTable, lower } from './name-table.js';
-import { skipName } from './names.js';
+import { readName, skipName } from './names.js';
 
 export const HEADER = 12;
 /** A UDP answer to a client that said nothing about its size (RFC 1035 section 2.3.4). */
@@ -103,6 +103,11 @@ function refuse(
     signed: false,
   };
   return { kind: 'refuse', rcode, query: question === undefined ? bare : { ...bare, question } };
+}
+
+/** The name (normal form) that a query with a checked question asks for. */
+export function questionName(bytes: Uint8Array): string | undefined {
+  return readName(bytes, HEADER)?.name;
 }
 
 /** Walks the additional section to its end, which must be the message's. */

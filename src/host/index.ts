@@ -1,3 +1,4 @@
+export * from './dns-group.js';
 export * from './errno.js';
 export * from './listen-error.js';
 export * from './node-io.js';
@@ -5,6 +6,8 @@ export { NodeStream } from './node-stream.js';
 export * from './route-watch.js';
 export * from './routes.js';
 export * from './scheduler.js';
+export { searchOfServersFile } from './servers-file.js';
+export { SplitDns, type DnsRoute } from './split-dns.js';
 export * from './state-disk.js';
 export * from './state-store.js';
 export * from './system-dns.js';

@@ -9,6 +9,7 @@
 import { Resolver } from 'node:dns';
 import type { HostResolver, Logger } from '../core/index.js';
 import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
+import type { DnsGroup, DnsTier } from './dns-group.js';
 import { HostDnsUpstream } from './dns-upstream.js';
 import { OsResolver, type OsResolverOptions } from './resolver.js';
 import {
@@ -19,6 +20,10 @@ import {
   parseServer,
   type DnsServerAddress,
 } from './resolver-files.js';
+import { parseServersFile } from './servers-file.js';
+import { SplitDns, type GroupSource } from './split-dns.js';
+import { MacosSplit, linuxSplit, type LinuxSplitPaths } from './system-split.js';
+import { RacingUpstream, RoutingUpstream } from './tiered-upstream.js';
 import { WatchedFile } from './watched-file.js';
 
 export interface SystemDns {
@@ -26,6 +31,10 @@ export interface SystemDns {
   readonly upstream: DnsUpstream;
   readonly hosts: HostsNames;
   mode(): SystemMode;
+  /** Servers that were chosen for some names: nobody else is asked about these, and always they. */
+  readonly chosen: SplitDns;
+  /** Servers that the system has for some names, for what its resolver is not asked about. */
+  readonly own: SplitDns;
   /** Name servers in the order in which they are asked. */
   servers(): readonly DnsServerAddress[];
   /** Changes when others may be asked than before. */
@@ -37,10 +46,15 @@ export interface SystemDnsOptions {
   readonly logger: Logger;
   /** `IP` or `IP#PORT`, instead of the host's own; what is neither is left out with a warning. */
   readonly servers?: readonly string[] | undefined;
+  /** Servers of single domains. */
+  readonly domains?: readonly DnsGroup[] | undefined;
+  /** vpnkit's file of servers, instead of the host's own. */
+  readonly serversFile?: string | undefined;
   readonly platform?: NodeJS.Platform | undefined;
   /** The C library's calls, where somebody has threads of his own for them. Default Node's. */
   readonly calls?: Pick<OsResolverOptions, 'getaddrinfo' | 'getnameinfo' | 'concurrency'> | undefined;
-  readonly paths?: Partial<Record<'resolvConf' | 'nsswitch' | 'hosts', string>> | undefined;
+  readonly paths?:
+    (Partial<Record<'resolvConf' | 'nsswitch' | 'hosts', string>> & Partial<LinuxSplitPaths>) | undefined;
 }
 
 /** Without a name server in resolv.conf, the C library asks this one. */
@@ -71,7 +85,13 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
     const found = resolvConf.get();
     return found.length > 0 ? found : DEFAULT_SERVERS;
   };
-  const upstream = new HostDnsUpstream({ servers });
+  const isReplaced = configured !== undefined || options.serversFile !== undefined;
+  const usesResolved = (): boolean => resolvConf.get().some(({ host }) => STUBS.has(host));
+  const split = splitOf(options, isReplaced ? [] : systemSources(platform, usesResolved, paths));
+  const upstream = new RoutingUpstream(
+    (name) => split.own.find(name)?.upstream,
+    new HostDnsUpstream({ servers }),
+  );
   const resolver = new OsResolver(options.calls);
   return {
     resolver,
@@ -82,17 +102,57 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
     },
     mode: () => (configured || (!ownResolver && filesAndDns.get()) ? 'relay' : 'resolver'),
     servers,
+    ...split,
     settings: () => {
-      if (configured) return 0;
+      const chosen = split.chosen.settings();
+      if (configured) return chosen;
       resolvConf.get();
       filesAndDns.get();
-      return resolvConf.version + filesAndDns.version;
+      return chosen + split.own.settings() + resolvConf.version + filesAndDns.version;
     },
     close: () => {
       upstream.close();
+      split.chosen.close();
+      split.own.close();
       resolver.close();
     },
   };
+}
+
+/** What systemd-resolved listens on. */
+const STUBS: ReadonlySet<string> = new Set(['127.0.0.53', '127.0.0.54']);
+
+function systemSources(
+  platform: NodeJS.Platform,
+  usesResolved: () => boolean,
+  paths: SystemDnsOptions['paths'],
+): readonly GroupSource[] {
+  if (platform === 'darwin') return [new MacosSplit().source];
+  return platform === 'win32' ? [] : [linuxSplit(usesResolved, paths)];
+}
+
+function splitOf(options: SystemDnsOptions, system: readonly GroupSource[]) {
+  const { domains = [], serversFile, logger } = options;
+  const file =
+    serversFile === undefined
+      ? undefined
+      : new WatchedFile(serversFile, (text) => readServers(text, serversFile, logger), logger);
+  const chosen = new SplitDns([() => domains, ...(file === undefined ? [] : [() => file.get()])], upstreamOf);
+  return { chosen, own: new SplitDns(system, upstreamOf) };
+}
+
+function readServers(text: string | undefined, file: string, logger: Logger): readonly DnsGroup[] {
+  if (text === undefined) logger.warn("there is no file of name servers: the system's are asked", { file });
+  const { groups, wrong } = parseServersFile(text ?? '', file);
+  for (const line of wrong.slice(0, 5))
+    logger.warn('a line of the file of name servers is not understood', { file, line });
+  return groups;
+}
+
+/** Each tier has servers of its own; those of a race are asked one by one, at once. */
+function upstreamOf({ servers, order }: DnsTier): DnsUpstream {
+  if (order === 'strict' || servers.length < 2) return new HostDnsUpstream({ servers: () => servers });
+  return new RacingUpstream(servers.map((server) => new HostDnsUpstream({ servers: () => [server] })));
 }
 
 function configuredServers({ servers, logger }: SystemDnsOptions): readonly DnsServerAddress[] | undefined {

@@ -24,6 +24,7 @@ import type { AuditEntry } from '../policy/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
 import { DhcpService } from './dhcp-service.js';
+import { withSearch } from './dns-domains.js';
 import { DnsService } from './dns-service.js';
 import { Guests } from './guests.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
@@ -89,7 +90,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
   const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
     roster.find(spec, callback);
   });
-  const dhcp = new DhcpService(stack, addresses, config, logger, tell.leaseChanged);
+  const dhcp = new DhcpService(stack, addresses, withSearch(config), logger, tell.leaseChanged);
   const roster = new Guests(stack, dhcp, addresses);
   const dns = new DnsService(
     services,

@@ -19,6 +19,9 @@ import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DhcpService } from './dhcp-service.js';
+import { DnsControl } from './dns-control.js';
+import { domainGroups } from './dns-domains.js';
+import { DnsNames } from './dns-names.js';
 import { Guest } from './guest.js';
 import type { Judge } from './judge.js';
 import type { NameMemories } from './name-memories.js';
@@ -26,6 +29,7 @@ import type { Services } from './services.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 
 export class DnsService {
+  readonly control: DnsControl;
   private readonly server: DnsServer;
   /** Names that netproxy answers by itself. */
   private readonly own: readonly LocalNames[];
@@ -54,7 +58,13 @@ export class DnsService {
     const { gatewayIp, hostAlias, subnet } = addresses;
     this.system =
       deps.upstream === undefined
-        ? systemDns({ logger, servers: config.dns?.servers, calls: callsOf(lookups) })
+        ? systemDns({
+            logger,
+            servers: config.dns?.servers,
+            serversFile: config.dns?.serversFile,
+            domains: domainGroups(config.dns?.domains ?? []),
+            calls: callsOf(lookups),
+          })
         : undefined;
     const { system } = this;
     const mode = systemMode(deps, this.system);
@@ -68,9 +78,18 @@ export class DnsService {
         nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
       },
     });
-    this.own = [builtin];
+    const sources = new DnsNames({
+      builtin,
+      hosts: system && new HostsFileNames(system.hosts, mode),
+      zones: config.dns?.zones ?? [],
+      now: () => stack.now(),
+      chosen: system && ((name) => system.chosen.find(name)?.upstream),
+    });
+    this.control = new DnsControl(sources.zones);
+    this.own = [builtin, sources.zones];
     this.server = new DnsServer({
-      local: system ? [builtin, new HostsFileNames(system.hosts, mode)] : [builtin],
+      local: sources.local,
+      route: (name) => sources.route(name),
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
       mode,
@@ -86,10 +105,11 @@ export class DnsService {
       deadline: config.dns?.deadline,
       maxRate: config.dns?.rate,
       cache: cacheOptions(config),
-      settings: system && (() => system.settings()),
+      settings: () => sources.zones.changes + (system?.settings() ?? 0),
       clock: stack,
       seed: stack.deps.random.u32(),
     });
+    sources.server = this.server;
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
     services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
       this.udp(datagram, guest);

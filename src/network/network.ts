@@ -17,6 +17,7 @@ import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js
 import { parseGuestMac } from './addresses.js';
 import { readRule } from '../policy/index.js';
 import { type Parts, assemble } from './assemble.js';
+import type { DnsControl } from './dns-control.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type LinkOptions, Links } from './links.js';
 import { PolicyControl } from './policy-control.js';
@@ -115,6 +116,11 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       hostAlias: hostAlias === undefined ? undefined : formatIpv4(hostAlias),
       mtu,
     };
+  }
+
+  /** What can be seen and changed of the gateway's DNS. */
+  get dns(): DnsControl {
+    return this.parts.dns.control;
   }
 
   // -- life ----------------------------------------------------------------------------------------------------

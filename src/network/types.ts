@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/index.js';
 import type { DhcpEvent } from '../dhcp/index.js';
-import type { DnsUpstream } from '../dns/index.js';
+import type { DnsUpstream, ZoneConfig } from '../dns/index.js';
 import type { StateDisk } from '../host/index.js';
 import type { PublishSpec, UdpNatMode } from '../forwarder/index.js';
 import type { AuditEntry, Decision } from '../policy/index.js';
@@ -87,13 +87,35 @@ export interface DhcpOptionsConfig extends Omit<DhcpAnswers, 'hostname'> {
   readonly statics?: readonly StaticLeaseConfig[] | undefined;
 }
 
+export type { ZoneConfig, ZoneRecord } from '../dns/index.js';
+
+/** Split DNS: servers for some domains. */
+export interface DnsDomainConfig {
+  /** Domains, with all names below them: `corp.example`, `10.in-addr.arpa`. */
+  readonly names: readonly string[];
+  /** `IP` or `IP#PORT`. */
+  readonly servers: readonly string[];
+  /** One after the other, or all at once. Default `strict`. */
+  readonly order?: 'strict' | 'race' | undefined;
+  /** ms until `fallback` is asked. Default: half of what is left. */
+  readonly timeout?: number | undefined;
+  /** Asked when `servers` failed or kept silent. */
+  readonly fallback?: readonly string[] | undefined;
+}
+
 export interface DnsConfig {
   /** More names for the built-in zone: full name to IPv4 address. */
   readonly hosts?: Readonly<Record<string, string>> | undefined;
+  /** Zones of one's own, answered with authority. More by `network.dns.putZone`. */
+  readonly zones?: readonly ZoneConfig[] | undefined;
   /** Milliseconds until SERVFAIL. Default 5,000. */
   readonly deadline?: number | undefined;
   /** Servers instead of the system's: `IP` or `IP#PORT`. */
   readonly servers?: readonly string[] | undefined;
+  /** Servers of single domains: nobody else is asked about names in them. The longest domain decides. */
+  readonly domains?: readonly DnsDomainConfig[] | undefined;
+  /** vpnkit's file of servers, instead of the system's; read again when it changes. */
+  readonly serversFile?: string | undefined;
   /** Bytes of answers that are kept; 0: none. Default 4 MiB. */
   readonly cacheBytes?: number | undefined;
   /** Seconds that an answer is kept at most. Default 86,400. */

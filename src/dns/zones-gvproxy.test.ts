@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import { fromGvproxy, isGvproxyZone, toGvproxy } from './zones-gvproxy.js';
+import { Zones } from './zones.js';
+
+const given = {
+  Name: 'crc.testing.',
+  Records: [
+    { Name: 'host', IP: '192.168.127.254' },
+    { Name: '', IP: '192.168.126.11', Regexp: '^api-[0-9]+$' },
+  ],
+  DefaultIP: '192.168.127.2',
+};
+
+describe('zones of gvproxy', () => {
+  it('become ours and back', () => {
+    const zone = fromGvproxy(given);
+    expect(isGvproxyZone(given)).toBe(true);
+    expect(isGvproxyZone(zone)).toBe(false);
+    expect(zone).toEqual({
+      name: 'crc.testing.',
+      ttl: 0,
+      defaultIp: '192.168.127.2',
+      records: [
+        { type: 'A', name: 'host', value: '192.168.127.254' },
+        { type: 'A', regexp: '^api-[0-9]+$', value: '192.168.126.11' },
+      ],
+    });
+    expect(toGvproxy(zone)).toEqual(given);
+    const ask = (name: string) =>
+      new Zones([zone]).resolve({ name, type: 1, class: 1 })?.answers?.[0]?.data.join('.');
+    expect(ask('host.crc.testing')).toBe('192.168.127.254');
+    expect(ask('api-7.crc.testing')).toBe('192.168.126.11');
+    expect(ask('any.crc.testing')).toBe('192.168.127.2');
+  });
+
+  it('are added as gvproxy adds them: new records first, the default replaced', () => {
+    const before = fromGvproxy(given);
+    const after = fromGvproxy(
+      {
+        Name: 'crc.testing.',
+        Records: [
+          { Name: 'HOST', IP: '10.0.0.1' },
+          { Name: 'b', IP: '10.0.0.2' },
+        ],
+        DefaultIP: '',
+      },
+      { ...before, records: [...before.records!, { name: 'host', type: 'TXT', value: 'kept' }] },
+    );
+    expect(after.defaultIp).toBe('192.168.127.2');
+    expect(after.records?.map(({ name, regexp, value }) => [name ?? regexp, value])).toEqual([
+      ['HOST', '10.0.0.1'],
+      ['b', '10.0.0.2'],
+      ['^api-[0-9]+$', '192.168.126.11'],
+      ['host', 'kept'],
+    ]);
+    expect(fromGvproxy({ Name: 'z', Records: null, DefaultIP: '10.0.0.9' }, before).defaultIp).toBe(
+      '10.0.0.9',
+    );
+  });
+
+  it.each([[{ Name: 'a' }], [{ IP: '10.0.0.1' }], [{ Name: 'a', IP: '10.0.0.1', Regexp: 'b' }]])(
+    'refuse %j',
+    (record) => {
+      expect(() => fromGvproxy({ Name: 'z', Records: [record] })).toThrow('is not complete');
+    },
+  );
+});
