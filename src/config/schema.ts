@@ -200,6 +200,10 @@ const limitsSchema = section({
     .whole('bytes', 1_048_576, 68_719_476_736)
     .optional()
     .describe("Bytes that one guest's flows buffer before they are held back. Default 128 MiB"),
+  keepAlive: field
+    .whole('milliseconds', 1_000, 604_800_000)
+    .optional()
+    .describe('Silence after which a guest is asked whether a TCP connection still stands. Default: never'),
 });
 
 export const switchSchema = section({

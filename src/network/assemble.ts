@@ -80,7 +80,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
   const pool = new BlockPool(memory);
   const upper = new Upper();
   const stack = new Stack(
-    { subnet, gatewayIp, gatewayMac, hostAlias, mtu, ...memoryLimits(config), ...switchLimits(config) },
+    { subnet, gatewayIp, gatewayMac, hostAlias, mtu, ...tcpLimits(config), ...switchLimits(config) },
     { scheduler, random, memory, pool, logger },
     upper,
   );
@@ -164,8 +164,12 @@ function watchRoutes(
   });
 }
 
-function memoryLimits({ limits }: NetworkConfig) {
-  return { totalMemory: limits?.totalMemory, guestMemory: limits?.guestMemory };
+function tcpLimits({ limits }: NetworkConfig) {
+  return {
+    totalMemory: limits?.totalMemory,
+    guestMemory: limits?.guestMemory,
+    keepAlive: limits?.keepAlive,
+  };
 }
 
 function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logger: Logger) {

@@ -155,6 +155,8 @@ export interface LimitsConfig {
   readonly totalMemory?: number | undefined;
   /** Bytes that one guest's flows buffer. Default 128 MiB. */
   readonly guestMemory?: number | undefined;
+  /** ms of silence after which a guest is asked whether its TCP connection still stands. Default: never. */
+  readonly keepAlive?: number | undefined;
 }
 
 /** What a network uses of the world; everything has a real default. */

@@ -41,6 +41,10 @@ const TIME_WAIT: Millis = 2000;
 /** The receive window at first, bytes. */
 const RECEIVE_START = 256 * 1024;
 
+/** Questions whether a silent guest is still there before its connection is given up, and the time between them at most, ms: Linux's. */
+const KEEP_ALIVE_PROBES = 9;
+const KEEP_ALIVE_INTERVAL: Millis = 75_000;
+
 /** Per-connection settings that the user of a connection may choose. */
 export interface ConnectionOptions {
   readonly receiveWindow?: number;
@@ -67,6 +71,7 @@ export class TcpDemux {
   private readonly table: FlowTable<TcpEndpoint>;
   private readonly secret: HashKey;
   private readonly segment: SegmentIn;
+  private readonly keepAlive: Pick<TcpSettings, 'keepAlive'>;
   /** Guests whose SYNs wait, and the turns so far. */
   private readonly crowded = new Set<StackPort>();
   private turns = 0;
@@ -80,6 +85,9 @@ export class TcpDemux {
     this.secret = hashKey(stack.deps.random);
     this.table = new FlowTable(hashKey(stack.deps.random));
     this.segment = segmentIn(emptyBlock);
+    const { keepAlive: idle } = stack.config;
+    const interval = Math.min(idle ?? 0, KEEP_ALIVE_INTERVAL);
+    this.keepAlive = idle === undefined ? {} : { keepAlive: { idle, interval, probes: KEEP_ALIVE_PROBES } };
   }
 
   get size(): number {
@@ -331,6 +339,7 @@ export class TcpDemux {
       challenges: port.challenges,
       budget: port.budget,
       receiveStart: RECEIVE_START,
+      ...this.keepAlive,
       ...options,
     };
     endpoint.application = application;

@@ -1,6 +1,6 @@
 /** What the stack is told, and whom it tells. */
 import type { Neighbour } from '../arp/index.js';
-import type { BlockPool, Cidr, Ipv4, Logger, Mac, Memory, Random, Scheduler } from '../core/index.js';
+import type { BlockPool, Cidr, Ipv4, Logger, Mac, Memory, Millis, Random, Scheduler } from '../core/index.js';
 import type { StackPort } from './port.js';
 import type { TcpSyn } from './tcp-demux.js';
 import type { Pausable, Rates } from './throttle.js';
@@ -16,6 +16,8 @@ export interface StackConfig {
   /** What flows may buffer, bytes: all together, and those of one guest. Defaults: TOTAL_MEMORY, GUEST_MEMORY. */
   readonly totalMemory?: number | undefined;
   readonly guestMemory?: number | undefined;
+  /** Silence of a guest's connection, ms, after which it is asked whether it is still there; absent: never (RFC 1122 section 4.2.3.6). */
+  readonly keepAlive?: Millis | undefined;
   /** false: guests may take over each other's addresses (a service that moves between them). Default true. */
   readonly antiSpoof?: boolean | undefined;
   /** Frames a second of one guest that go to all others, of each kind. Default FLOODS. */

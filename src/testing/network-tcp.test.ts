@@ -111,6 +111,28 @@ describe('connect first', () => {
   });
 });
 
+describe('a guest that is gone without a word', () => {
+  it('is kept by default, and noticed where that is asked for', async () => {
+    for (const [limits, open] of [
+      [{}, 1],
+      [{ keepAlive: 60_000 }, 0],
+    ] as const) {
+      const cable = { loss: 0 };
+      await using lab = await testNetwork({ limits }, { faults: cable });
+      await connected(lab);
+      await lab.clock.advance(50_000);
+      expect(lab.network.flows()).toHaveLength(1);
+      // While it answers, a connection may be silent for as long as it likes.
+      await lab.clock.advance(3_600_000);
+      expect(lab.network.flows()).toHaveLength(1);
+      cable.loss = 1;
+      await lab.clock.advance(60_000 * 12);
+      expect(lab.network.flows()).toHaveLength(open);
+      expect(lab.host.counters.openStreams).toBe(open);
+    }
+  });
+});
+
 describe('FIN is FIN', () => {
   it('lets the guest end first and still receive', async () => {
     await using lab = await testNetwork();
