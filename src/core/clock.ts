@@ -6,6 +6,11 @@ export interface Clock {
   now(): Millis;
   /** Milliseconds since 1970-01-01 UTC, for leases, SNTP and captures. */
   wall(): Millis;
+  /**
+   * The monotonic clock in whole microseconds, from 0 to 999,999,999 and from 0 again: a small integer, which costs nothing of the
+   * heap. Where there is none, time is measured in whole milliseconds.
+   */
+  micros?(): number;
 }
 
 /** Randomness that protocols get from outside; seeded in tests. */

@@ -87,6 +87,11 @@ export interface FrameOutput {
 export interface LinkHandler {
   /** The batch is lent: whoever keeps slices retains its block. */
   frames(batch: FrameBatch): void;
+  /**
+   * How many frames the link may read now that it is ready; 0: others come first, and it is asked again when it is told the next
+   * time that there are some. Asked by links that can leave frames where they are.
+   */
+  quota?(): number;
   /** `output.blocked` became false. */
   writable(): void;
   /** Once, at the end; with the reason when it was not asked for. */

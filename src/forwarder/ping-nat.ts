@@ -31,6 +31,8 @@ export const MAX_PINGS_PER_GUEST = 64;
 export const PING_IDLE: Millis = 30_000;
 export const PING_RATE = 1000;
 export const PING_BURST = 200;
+/** What a request costs later, in other calls: its reply. µs. */
+const REQUEST = 10;
 
 export function pingCounters() {
   return {
@@ -98,6 +100,8 @@ export class PingNat {
       this.tellOnce();
       return;
     }
+    const port = this.stack.portOf(neighbour);
+    if (port !== undefined) this.stack.shares.charge(port, REQUEST);
     this.table.used(ping, now);
     this.counters.requests++;
     ping.sequence = (bytes[offset + 6]! << 8) | bytes[offset + 7]!;

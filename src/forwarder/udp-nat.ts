@@ -40,6 +40,10 @@ import {
 /** A power of two. */
 const RECENT = 256;
 
+/** What a datagram and a mapping cost later, in other calls (sending, the socket's errors, its end), µs. */
+const DATAGRAM = 2;
+const MAPPING = 20;
+
 /** How a refusal of the policy is told (RFC 1812 section 5.2.7.1). */
 const DENIED = {
   reset: UNREACHABLE_PORT,
@@ -108,6 +112,7 @@ export class UdpNat implements MappingOwner {
       mapping = this.mapping(neighbour, datagram.sourcePort, ip, port, now);
       this.recent[slot] = mapping;
     }
+    this.stack.shares.charge(datagram.port, DATAGRAM);
     mapping.sent++;
     mapping.bytesToHost += datagram.length;
     mapping.lastIp = ip;
@@ -250,6 +255,8 @@ export class UdpNat implements MappingOwner {
       return known;
     }
     this.table.makeRoom(neighbour.port);
+    const guest = this.stack.portOf(neighbour);
+    if (guest !== undefined) this.stack.shares.charge(guest, MAPPING);
     const mapping = new UdpMapping(this, this.stack.flowId(), key, neighbour, guestPort, ip, port, now);
     mapping.socket = this.io.udp(mapping);
     this.table.add(mapping);

@@ -8,6 +8,10 @@ const LONGEST = 0x7fffffff;
 export const nodeScheduler: Scheduler = {
   now: () => performance.now(),
   wall: () => Date.now(),
+  micros: () => {
+    const [seconds, nanos] = process.hrtime();
+    return (seconds % 1000) * 1_000_000 + Math.floor(nanos / 1000);
+  },
   after: (delay, callback) => {
     const timer = setTimeout(callback, Math.min(Math.ceil(delay), LONGEST));
     // Links and sockets keep a process alive, timers do not.

@@ -1,8 +1,8 @@
 /**
  * Reassembly of IPv4 fragments (RFC 791 section 3.2, RFC 815's idea of what is missing).
  *
- * Theory of operation. Fragments of a datagram (source, destination, protocol, id, port) are copied into one buffer. A
- * datagram lives REASSEMBLY_TIMEOUT from its first fragment; there are at most MAX_DATAGRAMS per port, MAX_ALL of all
+ * Theory of operation. Fragments of a datagram (source, destination, protocol, id, port) are kept as they come, and put together when
+ * none is missing: what a guest makes us hold is what it sent. A datagram lives REASSEMBLY_TIMEOUT from its first fragment; there are at most MAX_DATAGRAMS per port, MAX_ALL of all
  * ports, and MAX_FRAGMENTS per datagram. Overlapping fragments drop the whole datagram (as RFC 5722 demands for IPv6): no
  * honest sender makes them. An exact duplicate is ignored. Over its limit a port's oldest datagram goes; over the limit of
  * all, the oldest of the port that has most. Congestion that one fragment met is told of the whole (RFC 3168 section 5.3).
@@ -31,12 +31,16 @@ export const MAX_FRAGMENTS = 1024;
 
 /** Where the first fragment stood, for "time exceeded" and the TTL. */
 interface Datagram {
-  readonly key: string;
-  readonly port: number;
+  readonly source: number;
+  readonly destination: number;
+  readonly protocol: number;
+  readonly id: number;
   readonly started: Millis;
   /** The first fragment's header with 8 bytes of payload, for ICMP; undefined until it came. */
   head: Uint8Array | undefined;
-  payload: Uint8Array;
+  /** Copies of the payloads, and where each begins. */
+  readonly pieces: Uint8Array[];
+  readonly starts: number[];
   /** A fragment was marked "congestion experienced". */
   congested: boolean;
   /** End of the payload, -1 until the last fragment came. */
@@ -73,17 +77,22 @@ export class Reassembler {
     overlapping: 0,
     malformed: 0,
   };
-  private readonly datagrams = new Map<string, Datagram>();
-  private readonly perPort = new Map<number, number>();
+  /**
+   * Of each port, the oldest first: short lists that are searched. (A Map whose first entries go all the time leaves tables behind
+   * that keep each other alive until the next full collection.)
+   */
+  private readonly ports = new Map<number, Datagram[]>();
+  private count = 0;
+  /** When `expire` looks again: never later than the oldest datagram's time. */
+  private due: Millis = Number.POSITIVE_INFINITY;
 
   get size(): number {
-    return this.datagrams.size;
+    return this.count;
   }
 
-  /** When `expire` has something to do; Infinity when never. */
+  /** When `expire` may have something to do; Infinity when never. */
   next(): Millis {
-    const oldest = this.datagrams.values().next().value;
-    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.started + REASSEMBLY_TIMEOUT;
+    return this.due;
   }
 
   /** Takes a fragment whose header was checked. Returns the datagram when it is whole. */
@@ -99,23 +108,23 @@ export class Reassembler {
       this.counters.malformed++;
       return undefined;
     }
-    const key = `${port}/${view.getUint32(at + IP_SOURCE)}/${view.getUint32(at + IP_DESTINATION)}/${bytes[at + IP_PROTOCOL]!}/${view.getUint16(at + IP_ID)}`;
-    const datagram = this.datagrams.get(key) ?? this.open(key, port, now);
+    const list = this.ports.get(port) ?? this.begin(port);
+    const datagram = find(list, bytes, view, at) ?? this.open(list, bytes, view, at, now);
     const place = this.place(datagram, start, end, more);
     if (place === 'duplicate') return undefined;
     if (place === 'overlap') {
       this.counters.overlapping++;
-      this.remove(datagram);
+      this.remove(list, datagram);
       return undefined;
     }
-    if (datagram.payload.length < end) datagram.payload = grow(datagram.payload, end);
-    datagram.payload.set(bytes.subarray(at + headerLength, at + headerLength + length), start);
+    datagram.pieces.push(bytes.slice(at + headerLength, at + headerLength + length));
+    datagram.starts.push(start);
     datagram.received += length;
     if (!more) datagram.total = end;
     if ((bytes[at + IP_TOS]! & ECN_CE) === ECN_CE) datagram.congested = true;
     if (start === 0) datagram.head = bytes.slice(at, at + headerLength + Math.min(8, length));
     if (datagram.received !== datagram.total || datagram.head === undefined) return undefined;
-    this.remove(datagram);
+    this.remove(list, datagram);
     this.counters.reassembled++;
     const head = datagram.head;
     if (datagram.congested) head[IP_TOS]! |= ECN_CE;
@@ -125,42 +134,62 @@ export class Reassembler {
       destination: ipv4(headView.getUint32(IP_DESTINATION)),
       protocol: head[IP_PROTOCOL]!,
       header: head.subarray(0, (head[0]! & 15) * 4),
-      payload: datagram.payload.subarray(0, datagram.total),
+      payload: whole(datagram),
     };
   }
 
   /** Drops what is too old; returns first fragments (with port) that deserve an ICMP time exceeded, code 1. */
   expire(now: Millis): { readonly port: number; readonly head: Uint8Array }[] {
     const heads: { port: number; head: Uint8Array }[] = [];
-    for (const datagram of this.datagrams.values()) {
-      if (now - datagram.started < REASSEMBLY_TIMEOUT) break;
-      this.remove(datagram);
-      this.counters.timedOut++;
-      if (datagram.head !== undefined) heads.push({ port: datagram.port, head: datagram.head });
+    this.due = Number.POSITIVE_INFINITY;
+    for (const [port, list] of this.ports) {
+      for (let oldest = list[0]; oldest !== undefined; oldest = list[0]) {
+        const due = oldest.started + REASSEMBLY_TIMEOUT;
+        if (due > now) {
+          this.due = Math.min(this.due, due);
+          break;
+        }
+        this.remove(list, oldest);
+        this.counters.timedOut++;
+        if (oldest.head !== undefined) heads.push({ port, head: oldest.head });
+      }
     }
     return heads;
   }
 
   forgetPort(port: number): void {
-    for (const datagram of this.datagrams.values()) if (datagram.port === port) this.remove(datagram);
+    const list = this.ports.get(port);
+    if (list === undefined) return;
+    this.count -= list.length;
+    this.ports.delete(port);
   }
 
-  private open(key: string, port: number, now: Millis): Datagram {
-    if ((this.perPort.get(port) ?? 0) >= MAX_DATAGRAMS) this.evictOldest(port);
-    if (this.datagrams.size >= MAX_ALL) this.evictOldest(this.fullest());
+  private begin(port: number): Datagram[] {
+    const list: Datagram[] = [];
+    this.ports.set(port, list);
+    return list;
+  }
+
+  private open(list: Datagram[], bytes: Uint8Array, view: DataView, at: number, now: Millis): Datagram {
+    if (list.length >= MAX_DATAGRAMS) this.evictOldest(list);
+    if (this.count >= MAX_ALL) this.evictOldest(this.fullest());
     const datagram: Datagram = {
-      key,
-      port,
+      source: view.getInt32(at + IP_SOURCE),
+      destination: view.getInt32(at + IP_DESTINATION),
+      protocol: bytes[at + IP_PROTOCOL]!,
+      id: view.getUint16(at + IP_ID),
       started: now,
       head: undefined,
-      payload: new Uint8Array(0),
+      pieces: [],
+      starts: [],
       congested: false,
       total: -1,
       received: 0,
       ranges: [],
     };
-    this.datagrams.set(key, datagram);
-    this.perPort.set(port, (this.perPort.get(port) ?? 0) + 1);
+    list.push(datagram);
+    this.count++;
+    this.due = Math.min(this.due, now + REASSEMBLY_TIMEOUT);
     return datagram;
   }
 
@@ -188,31 +217,50 @@ export class Reassembler {
     return ranges.length > MAX_FRAGMENTS * 2 ? 'overlap' : 'new';
   }
 
-  private fullest(): number {
-    let [fullest, most] = [0, 0];
-    for (const [port, count] of this.perPort) if (count > most) [fullest, most] = [port, count];
+  private fullest(): Datagram[] {
+    let fullest: Datagram[] = [];
+    for (const list of this.ports.values()) if (list.length > fullest.length) fullest = list;
     return fullest;
   }
 
-  private evictOldest(port: number): void {
-    for (const datagram of this.datagrams.values()) {
-      if (datagram.port !== port) continue;
-      this.remove(datagram);
-      this.counters.evicted++;
-      return;
-    }
+  private evictOldest(list: Datagram[]): void {
+    if (list.shift() === undefined) return;
+    this.count--;
+    this.counters.evicted++;
   }
 
-  private remove(datagram: Datagram): void {
-    this.datagrams.delete(datagram.key);
-    const left = (this.perPort.get(datagram.port) ?? 1) - 1;
-    if (left === 0) this.perPort.delete(datagram.port);
-    else this.perPort.set(datagram.port, left);
+  private remove(list: Datagram[], datagram: Datagram): void {
+    list.splice(list.indexOf(datagram), 1);
+    this.count--;
   }
 }
 
-function grow(bytes: Uint8Array, atLeast: number): Uint8Array {
-  const next = new Uint8Array(Math.min(65535, Math.max(atLeast, bytes.length * 2, 2048)));
-  next.set(bytes);
-  return next;
+/** The datagram that a fragment belongs to; the last one that was begun is the likeliest. */
+function find(
+  list: readonly Datagram[],
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+): Datagram | undefined {
+  const id = view.getUint16(at + IP_ID);
+  const source = view.getInt32(at + IP_SOURCE);
+  const destination = view.getInt32(at + IP_DESTINATION);
+  const protocol = bytes[at + IP_PROTOCOL]!;
+  for (let i = list.length - 1; i >= 0; i--) {
+    const datagram = list[i]!;
+    if (
+      datagram.id === id &&
+      datagram.source === source &&
+      datagram.destination === destination &&
+      datagram.protocol === protocol
+    )
+      return datagram;
+  }
+  return undefined;
+}
+
+function whole({ pieces, starts, total }: Datagram): Uint8Array {
+  const payload = new Uint8Array(total);
+  for (let i = 0; i < pieces.length; i++) payload.set(pieces[i]!, starts[i]);
+  return payload;
 }

@@ -54,6 +54,7 @@ function capturing(handler: LinkHandler, sink: CaptureSink): LinkHandler {
       captureBatch(batch, sink);
       handler.frames(batch);
     },
+    ...(handler.quota === undefined ? {} : { quota: () => handler.quota!() }),
     writable: () => {
       handler.writable();
     },

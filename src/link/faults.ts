@@ -139,6 +139,7 @@ class FaultyLink implements Link {
       frames: (batch) => {
         this.receive(batch);
       },
+      ...(handler.quota === undefined ? {} : { quota: () => handler.quota!() }),
       writable: () => {
         if (!this.output.blocked) handler.writable();
       },

@@ -1,6 +1,7 @@
 /**
  * A link whose descriptor the native layer owns: a TAP, or a stream that was turned into frames. One wake-up takes at most
- * BATCHES_PER_WAKE batches, and about WAKE ms, for it fetches fewer frames where they cost more; epoll is level-triggered and reports the rest after the other descriptors had their turn.
+ * BATCHES_PER_WAKE batches, and no more frames than its handler has time for; epoll is level-triggered and reports the rest
+ * after the other descriptors had their turn.
  */
 import { constants } from 'node:os';
 import { FrameBatch, META_STRIDE, NetproxyError } from '../core/index.js';
@@ -13,10 +14,6 @@ import { NativeOutput } from './native-output.js';
 import type { LinkDeps, OwnedLink } from './types.js';
 
 export const BATCHES_PER_WAKE = 4;
-/** What a wake-up may take, ms: frames that cost much (a flood of SYNs) are fetched in smaller batches, so that others get theirs. */
-const WAKE = 0.5;
-/** Frames per batch at least. */
-const FEWEST_FRAMES = 8;
 /** The peer broke the framing. */
 const EPROTO = -constants.errno.EPROTO;
 /** The native layer wants room for the longest frame of a stream, bytes. */
@@ -50,9 +47,7 @@ export class NativeLink implements OwnedLink {
   private end: { readonly reason: Error | undefined } | undefined;
   private lastStats: Readonly<Record<string, number>> = {};
   private rxBatches = 0;
-  /** Frames that the next batch may have. */
-  private frames = BATCH_FRAMES;
-  /** Frames that the last one had. */
+  /** Frames that the last batch had. */
   private batchFrames = 0;
   private readonly whenEnded: (() => void)[] = [];
 
@@ -119,22 +114,18 @@ export class NativeLink implements OwnedLink {
   private ready(events: number): void {
     if ((events & READY.write) !== 0 && this.output.drained()) this.handler?.writable();
     if ((events & ~READY.write) === 0) return;
-    let from = this.poller.now();
-    const until = from + WAKE;
-    for (let i = 0; i < BATCHES_PER_WAKE && this.end === undefined; i++) {
-      const more = this.receive();
-      const now = this.poller.now();
-      this.fit(now - from);
-      if (!more || !this.output.reading || now >= until) return;
-      from = now;
+    let left = this.handler?.quota?.() ?? BATCH_FRAMES * BATCHES_PER_WAKE;
+    for (let i = 0; i < BATCHES_PER_WAKE && left > 0 && this.end === undefined; i++) {
+      if (!this.receive(Math.min(left, BATCH_FRAMES)) || !this.output.reading) return;
+      left -= this.batchFrames;
     }
   }
 
-  /** Reads one batch; false when there is nothing more for now. */
-  private receive(): boolean {
+  /** Reads a batch of at most `most` frames; false when there is nothing more for now. */
+  private receive(most: number): boolean {
     const block = (this.block ??= this.deps.pool.take());
     const { id, bytes } = block.region;
-    const count = this.poller.rxBatch(this.handle, id, this.used, bytes.length, this.metaId, this.frames);
+    const count = this.poller.rxBatch(this.handle, id, this.used, bytes.length, this.metaId, most);
     if (count <= 0) {
       this.letGo(block);
       if (count < 0) this.broke(count);
@@ -151,14 +142,7 @@ export class NativeLink implements OwnedLink {
     this.used = (end + 15) & ~15;
     this.handler?.frames(batch);
     if (this.end === undefined) this.letGo(block);
-    return end - start >= FULL_ENOUGH || count >= this.frames;
-  }
-
-  /** The next batch has about as many frames as there is time for; `took`: what this one did, ms. */
-  private fit(took: number): void {
-    if (took > WAKE) this.frames = Math.max(FEWEST_FRAMES, Math.floor((this.batchFrames * WAKE) / took));
-    else if (took < WAKE / 2 && this.frames < BATCH_FRAMES)
-      this.frames = Math.min(BATCH_FRAMES, this.frames * 2);
+    return end - start >= FULL_ENOUGH || count >= most;
   }
 
   /** Keeps a block only while somebody has slices of it and it has room. */

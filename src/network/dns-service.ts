@@ -28,6 +28,9 @@ import type { NameMemories } from './name-memories.js';
 import type { Services } from './services.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 
+/** What a question costs that is asked of others: a socket of Node's of its own, the answer. µs. */
+const RELAYED = 100;
+
 export class DnsService {
   readonly control: DnsControl;
   private readonly server: DnsServer;
@@ -159,12 +162,15 @@ export class DnsService {
   }
 
   private udp(datagram: UdpIn, guest: Guest): void {
-    const { neighbour, sourcePort, destination, offset } = datagram;
+    const { port, neighbour, sourcePort, destination, offset } = datagram;
     if (neighbour === undefined) return;
     const query = datagram.bytes.subarray(offset, offset + datagram.length);
     const { server, stack } = this;
-    const length = server.receive(query, 'udp', guest, stack.now(), () => (answer, size) => {
-      stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, size);
+    const length = server.receive(query, 'udp', guest, stack.now(), () => {
+      stack.shares.charge(port, RELAYED);
+      return (answer, size) => {
+        stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, answer, 0, size);
+      };
     });
     if (length > 0) stack.packets.udp(neighbour, destination, DNS_PORT, sourcePort, server.output, 0, length);
     else this.arm();

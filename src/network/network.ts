@@ -203,6 +203,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
         if (guest.sink !== undefined) captureBatch(batch, guest.sink);
         this.stack.input(port, batch);
       },
+      quota: () => this.stack.shares.quota(port),
       writable: () => {
         this.stack.writable(port);
       },

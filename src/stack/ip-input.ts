@@ -164,7 +164,9 @@ export class IpInput {
   }
 
   private arm(): void {
-    this.stack.timers.set(this.timer, this.reassembler.next());
+    const due = this.reassembler.next();
+    if (due === this.timer.at) return;
+    this.stack.timers.set(this.timer, due);
     this.stack.rearm();
   }
 

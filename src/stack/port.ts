@@ -4,10 +4,12 @@ import type { Budget, FrameOutput, Millis } from '../core/index.js';
 import { Bucket } from '../core/index.js';
 import { FragmentIds } from '../ipv4/index.js';
 import type { ChallengeLimit } from '../tcp/index.js';
+import { Use } from './shares.js';
 import type { Storm } from './storm.js';
 import type { SynBacklog } from './syn-backlog.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
 import type { Throttle } from './throttle.js';
+import { Waits } from './waits.js';
 import { WindowShare } from './window-share.js';
 
 /** Most ICMP errors a second to one guest, and how many may come at once (RFC 1812 section 4.3.2.8). */
@@ -92,6 +94,10 @@ export class StackPort {
   lastIpWord = 0;
   lastNeighbour: Neighbour | undefined;
   lastLearned = 0;
+  /** What it costs this process. */
+  readonly use = new Use();
+  /** Endpoints that wait to be served. */
+  readonly waits = new Waits();
   /** Frames wait in the output for a flush. */
   pending = false;
   closed = false;

@@ -33,6 +33,7 @@ import { IpInput } from './ip-input.js';
 import { Packets } from './packets.js';
 import { Pins } from './pins.js';
 import { StackPort } from './port.js';
+import { Shares, microsOf } from './shares.js';
 import { FLOODS, Storm } from './storm.js';
 import { Throttle } from './throttle.js';
 import { type ConnectionOptions, TcpDemux } from './tcp-demux.js';
@@ -75,7 +76,8 @@ export class Stack {
   private readonly byId = new Map<number, StackPort>();
   private nextPort = 1;
   private nextFlow = 1;
-  readonly turn = new Turn();
+  readonly shares: Shares;
+  readonly turn: Turn;
   readonly pins: Pins;
   /** Inside `input`, `flush` or a timer: the time it began, and a flush that follows by itself. */
   private busy = false;
@@ -98,6 +100,8 @@ export class Stack {
     this.alarm = new Alarm(deps.scheduler, this.timers, () => {
       this.expire();
     });
+    this.shares = new Shares(microsOf(deps.scheduler));
+    this.turn = new Turn(this.shares);
     this.pins = new Pins(deps.pool);
     this.budget = new Budget(config.totalMemory ?? TOTAL_MEMORY);
     const empty: Block = deps.pool.takeSmall();
@@ -147,6 +151,7 @@ export class Stack {
     port.throttle?.stop();
     for (const endpoint of [...port.endpoints]) endpoint.abort();
     this.byId.delete(port.id);
+    this.shares.forget(port);
     this.counters.neighboursEvicted += port.neighbours.evicted;
     this.macs.forgetPort(port.id);
     this.ip.reassembler.forgetPort(port.id);
@@ -189,6 +194,9 @@ export class Stack {
     if (port.closed || this.stopped) return;
     const now = this.begin();
     const { meta, block, count } = batch;
+    // Reading it cost something, too.
+    this.shares.charge(port, count >> 2);
+    this.shares.pay(port);
     const before = port.counters.bytesIn;
     try {
       for (let i = 0; i < count; i++) {

@@ -105,10 +105,15 @@ export class TcpDemux {
     if (!this.crowd) return;
     for (const port of this.crowded) {
       const { syns } = port;
+      // A guest that is over its share opens none now.
+      const allowed = this.stack.shares.mayGo(port) ? SYNS_PER_TURN : 0;
       port.synTurn = this.turns;
-      port.synsLeft = SYNS_PER_TURN;
+      port.synsLeft = allowed;
       if (port.closed) syns?.clear();
-      else syns?.serve(SYNS_PER_TURN, this.answerSyn);
+      else if (allowed > 0) {
+        this.stack.shares.pay(port);
+        syns?.serve(allowed, this.answerSyn);
+      }
       if (syns === undefined || syns.size === 0) this.crowded.delete(port);
     }
   }

@@ -1,10 +1,18 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { StackPort } from './port.js';
 import type { TcpEndpoint } from './tcp-endpoint.js';
+import { Shares, Use } from './shares.js';
 import { FLUSH_BUDGET, SHARE, SHARE_ALONE, Turn } from './turn.js';
+import { Waits } from './waits.js';
+
+/** A port as the turn sees it. */
+function fakePort(more: object = {}): StackPort {
+  return { use: new Use(), waits: new Waits(), ...more } as unknown as StackPort;
+}
 
 /** An endpoint that has `bytes` to move. */
 class Fake {
+  readonly port: StackPort;
   dirty = false;
   ended = false;
   moved = 0;
@@ -12,9 +20,10 @@ class Fake {
   bytes: number;
   private readonly turn: Turn;
 
-  constructor(turn: Turn, bytes: number) {
+  constructor(turn: Turn, bytes: number, port: StackPort) {
     this.turn = turn;
     this.bytes = bytes;
+    this.port = port;
   }
 
   process(_now: number, budget: number): boolean {
@@ -34,9 +43,15 @@ class Fake {
 const MIB = 1024 * 1024;
 
 describe('Turn', () => {
+  let port: StackPort;
+
+  beforeEach(() => {
+    port = fakePort();
+  });
+
   it('stops when its budget is spent, and goes on where it stopped', () => {
-    const turn = new Turn();
-    const all = Array.from({ length: 1000 }, () => new Fake(turn, MIB));
+    const turn = new Turn(new Shares(() => 0));
+    const all = Array.from({ length: 1000 }, () => new Fake(turn, MIB, port));
     for (const one of all) turn.touch(one.endpoint);
     let turns = 0;
     for (; turn.waiting > 0; turns++) {
@@ -54,8 +69,8 @@ describe('Turn', () => {
   });
 
   it('gives one alone a larger share, and the whole budget', () => {
-    const turn = new Turn();
-    const one = new Fake(turn, 100 * MIB);
+    const turn = new Turn(new Shares(() => 0));
+    const one = new Fake(turn, 100 * MIB, port);
     turn.touch(one.endpoint);
     turn.run(0);
     expect(one.shares[0]).toBe(SHARE_ALONE);
@@ -64,10 +79,10 @@ describe('Turn', () => {
   });
 
   it('serves who has little to say before the bulk of the others', () => {
-    const turn = new Turn();
-    for (let i = 0; i < 1000; i++) turn.touch(new Fake(turn, MIB).endpoint);
+    const turn = new Turn(new Shares(() => 0));
+    for (let i = 0; i < 1000; i++) turn.touch(new Fake(turn, MIB, port).endpoint);
     for (let i = 0; i < 20; i++) turn.run(0);
-    const small = Array.from({ length: 10 }, () => new Fake(turn, 100));
+    const small = Array.from({ length: 10 }, () => new Fake(turn, 100, port));
     // All that is bulk has used a share or waits for its first; the small ones come behind those that wait.
     while (turn.waiting > 1000) turn.run(0);
     for (let i = 0; i < 60; i++) turn.run(0);
@@ -77,17 +92,17 @@ describe('Turn', () => {
   });
 
   it('visits that move nothing cost something too', () => {
-    const turn = new Turn();
-    const all = Array.from({ length: 10_000 }, () => new Fake(turn, 0));
+    const turn = new Turn(new Shares(() => 0));
+    const all = Array.from({ length: 10_000 }, () => new Fake(turn, 0, port));
     for (const one of all) turn.touch(one.endpoint);
     turn.run(0);
     expect(turn.waiting).toBeGreaterThan(9000);
   });
 
   it('serves nobody twice for being touched twice, nor who has ended', () => {
-    const turn = new Turn();
-    const one = new Fake(turn, 10);
-    const gone = new Fake(turn, 10);
+    const turn = new Turn(new Shares(() => 0));
+    const one = new Fake(turn, 10, port);
+    const gone = new Fake(turn, 10, port);
     turn.touch(one.endpoint);
     turn.touch(one.endpoint);
     turn.touch(gone.endpoint);
@@ -96,17 +111,49 @@ describe('Turn', () => {
     expect([one.shares.length, gone.shares.length, turn.waiting]).toEqual([1, 0, 0]);
   });
 
+  it('gives a port with one flow as much as one with a thousand', () => {
+    const turn = new Turn(new Shares(() => 0));
+    const many = Array.from({ length: 1000 }, () => new Fake(turn, 100 * MIB, port));
+    const one = new Fake(turn, 100 * MIB, fakePort());
+    for (const each of many) turn.touch(each.endpoint);
+    turn.touch(one.endpoint);
+    for (let i = 0; i < 20; i++) turn.run(0);
+    const others = many.reduce((sum, each) => sum + each.moved, 0);
+    expect(one.moved / others).toBeGreaterThan(0.9);
+    expect(one.moved / others).toBeLessThan(1.5);
+  });
+
+  it('leaves a port that had more than its share until the others have nothing to do', () => {
+    let now = 0;
+    const shares = new Shares(() => now);
+    const turn = new Turn(shares);
+    const [greedy, modest] = [fakePort(), fakePort()];
+    shares.charge(greedy, 12_000);
+    shares.charge(modest, 3000);
+    now += 1000;
+    shares.pay(greedy);
+    shares.pay(undefined);
+    const [much, little] = [new Fake(turn, 100 * MIB, greedy), new Fake(turn, 10_000, modest)];
+    turn.touch(much.endpoint);
+    shares.charge(modest, 10);
+    turn.touch(little.endpoint);
+    turn.run(0);
+    expect([much.moved, little.moved, turn.waiting]).toEqual([0, 10_000, 1]);
+    turn.run(0);
+    expect(much.moved).toBeGreaterThan(0);
+  });
+
   it('flushes the ports with frames, once, and not those that are closed', () => {
-    const turn = new Turn();
+    const turn = new Turn(new Shares(() => 0));
     let flushes = 0;
     const output = { flush: () => flushes++ };
-    const port = { pending: false, closed: false, output } as unknown as StackPort;
-    const closed = { pending: false, closed: true, output } as unknown as StackPort;
-    turn.pending(port);
-    turn.pending(port);
+    const open = fakePort({ pending: false, closed: false, output });
+    const closed = fakePort({ pending: false, closed: true, output });
+    turn.pending(open);
+    turn.pending(open);
     turn.pending(closed);
     turn.run(0);
     turn.run(0);
-    expect([flushes, port.pending]).toEqual([1, false]);
+    expect([flushes, open.pending]).toEqual([1, false]);
   });
 });
