@@ -350,10 +350,10 @@ int main(int argc, char **v) {
   signal(SIGPIPE, SIG_IGN);
   if (argc == 7 && !strcmp(v[1], "copy")) {
     int on = !strcmp(v[6], "offload");
-    copy(open_tap(v[2], v[3], on), open_tap(v[4], v[5], on));
+    copy(open_tap(v[2], v[3], on ? OFFLOADS : PLAIN), open_tap(v[4], v[5], on ? OFFLOADS : PLAIN));
   } else if (argc == 6 && !strcmp(v[1], "socket")) {
     offload = !strcmp(v[5], "offload"), header_room = offload ? VNET_HEADER : 0, mtu = atoi(v[4]);
-    tap = open_tap(v[2], v[3], offload);
+    tap = open_tap(v[2], v[3], offload ? OFFLOADS : PLAIN);
     serve();
   }
   fprintf(stderr, "relay: see the head of relay.c\n");

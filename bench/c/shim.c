@@ -1,9 +1,9 @@
 // shim: what stands for a virtual machine where a peer wants one.
 //
 //   shim stream NETNS IF SOCKET      TAP <-> unix stream with a 4-byte big-endian length before each frame, as QEMU's
-//                                    -netdev stream speaks it
+//                                    -netdev stream speaks it; towards the guest segments are merged, see gro.h
 //   shim exec NETNS IF FD CMD ...    opens the TAP as descriptor FD, then becomes CMD
-#include "tap.h"
+#include "gro.h"
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +24,13 @@ static void send_all(const uint8_t *p, size_t n) {
   }
 }
 
+// One frame of the guest; its virtio header says nothing without offloads.
+static ssize_t read_frame(uint8_t *to) {
+  uint8_t header[VNET_HEADER];
+  struct iovec p[] = {{header, VNET_HEADER}, {to, FRAME}};
+  return readv(tap, p, 2) - VNET_HEADER;
+}
+
 // Frames of the guest, as many in one call as there are.
 static void *from_guest(void *unused) {
   for (;;) {
@@ -31,7 +38,7 @@ static void *from_guest(void *unused) {
     size_t have = 0;
     ssize_t n;
     if (poll(&p, 1, -1) < 0 && errno != EINTR) quit("poll");
-    while (have + 4 + FRAME <= OUT && (n = read(tap, out + have + 4, FRAME)) > 0) {
+    while (have + 4 + FRAME <= OUT && (n = read_frame(out + have + 4)) > 0) {
       out[have] = n >> 24, out[have + 1] = n >> 16, out[have + 2] = n >> 8, out[have + 3] = n;
       have += 4 + n;
     }
@@ -49,10 +56,10 @@ static void to_guest(void) {
       uint32_t length = (uint32_t)in[at] << 24 | in[at + 1] << 16 | in[at + 2] << 8 | in[at + 3];
       if (length > IN - 4) exit(1);
       if (have - at - 4 < length) break;
-      // EIO while the interface is down, EINVAL for a frame that is too short: lost, as on a wire.
-      if (write(tap, in + at + 4, length) < 0 && errno != EAGAIN && errno != EIO && errno != EINVAL) quit("tap");
+      gro_frame(tap, in + at + 4, length);
       at += 4 + length;
     }
+    gro_flush(tap);
     memmove(in, in + at, have -= at);
   }
 }
@@ -73,7 +80,7 @@ int main(int argc, char **v) {
   signal(SIGPIPE, SIG_IGN);
   if (argc == 5 && !strcmp(v[1], "stream")) {
     pthread_t thread;
-    tap = open_tap(v[2], v[3], 0);
+    tap = open_tap(v[2], v[3], WITH_HEADER);
     fcntl(tap, F_SETFL, O_NONBLOCK);
     sock = connect_unix(v[4]);
     pthread_create(&thread, NULL, from_guest, NULL);
@@ -81,7 +88,7 @@ int main(int argc, char **v) {
     return 0;
   }
   if (argc > 5 && !strcmp(v[1], "exec")) {
-    int fd = open_tap(v[2], v[3], 0), wanted = atoi(v[4]);
+    int fd = open_tap(v[2], v[3], PLAIN), wanted = atoi(v[4]);
     if (fd != wanted && (dup2(fd, wanted) < 0 || close(fd))) quit("dup2");
     execvp(v[5], v + 5);
     quit(v[5]);

@@ -21,16 +21,18 @@ static inline void quit(const char *what) {
   exit(1);
 }
 
-// `offloads`: a virtio header before each frame, TCP super-segments and unfilled checksums both ways.
-static inline int open_tap(const char *netns, const char *name, int offloads) {
+// `how`: plain frames; a virtio header before each (towards the guest there may be super-segments); with offloads, TCP
+// super-segments and unfilled checksums both ways.
+enum { PLAIN, WITH_HEADER, OFFLOADS };
+static inline int open_tap(const char *netns, const char *name, int how) {
   int ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), theirs = open(netns, O_RDONLY | O_CLOEXEC);
   if (ours < 0 || theirs < 0 || setns(theirs, CLONE_NEWNET)) quit(netns);
   int fd = open("/dev/net/tun", O_RDWR), header = VNET_HEADER;
-  struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | (offloads ? IFF_VNET_HDR : 0)};
+  struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | (how == PLAIN ? 0 : IFF_VNET_HDR)};
   strncpy(r.ifr_name, name, IFNAMSIZ - 1);
   if (fd < 0 || ioctl(fd, TUNSETIFF, &r)) quit(name);
-  if (offloads && (ioctl(fd, TUNSETVNETHDRSZ, &header) || ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)))
-    quit("offloads");
+  if (how != PLAIN && ioctl(fd, TUNSETVNETHDRSZ, &header)) quit("header");
+  if (how == OFFLOADS && ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) quit("offloads");
   if (setns(ours, CLONE_NEWNET)) quit("setns");
   close(ours);
   close(theirs);
