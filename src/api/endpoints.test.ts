@@ -203,8 +203,19 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     { line: 'DELETE /v1/policy/rules/1', status: 404 },
     { line: 'DELETE /v1/policy/rules/2?end=maybe', status: 400 },
   ],
+  'GET /v1/policy/asks': [
+    { line: 'GET /v1/policy/asks', status: 200, holds: { guest: 'guest1', protocol: 'udp', port: 99 } },
+    { line: 'GET /v1/policy/asks?after=999999', status: 200 },
+  ],
+  'POST /v1/policy/asks/{id}': [
+    { line: 'POST /v1/policy/asks/QUESTION', body: { verdict: 'maybe' }, status: 400 },
+    { line: 'POST /v1/policy/asks/QUESTION', body: { verdict: 'allow', remember: true }, status: 204 },
+    { line: 'POST /v1/policy/asks/QUESTION', body: { verdict: 'allow' }, status: 404 },
+  ],
+  'GET /v1/policy/learned': [{ line: 'GET /v1/policy/learned', status: 200, holds: { log: 'all' } }],
   'GET /v1/policy/decisions': [
-    { line: 'GET /v1/policy/decisions', status: 200 },
+    { line: 'GET /v1/policy/decisions', status: 200, holds: { verdict: 'ask', port: 99 } },
+    { line: 'GET /v1/policy/decisions?verdict=deny', status: 200 },
     { line: 'GET /v1/policy/decisions?verdict=perhaps', status: 400 },
   ],
   'GET /v1/policy/explain': [
@@ -238,11 +249,21 @@ const name = ({ method, path: where }: { method: string; path: string }): string
 const ended = resolvers();
 const logLevel: { level: LogThreshold } = { level: 'info' };
 let api: ApiLab;
+/** The number of a question that waits. */
+let question: number | undefined;
 
 function resolvers() {
   let resolve!: () => void;
   const promise = new Promise<void>((settle) => (resolve = settle));
   return { promise, resolve };
+}
+
+/** A datagram that somebody is asked about. */
+async function waitingFlow({ lab }: ApiLab): Promise<void> {
+  lab.network.policy.add('ask udp:any:99');
+  lab.guest.udp(5001).send(Buffer.from('ping'), SERVER, 99);
+  await lab.clock.advance(100);
+  question = lab.network.policy.asks()[0]?.id;
 }
 
 beforeAll(async () => {
@@ -270,7 +291,8 @@ describe('every endpoint', () => {
     ),
   )('$line $what is $status', async ({ line, body, status, holds }) => {
     if (line === 'DELETE /v1/guests/spare' && status === 204) await api.lab.attach({ name: 'spare' });
-    const reply = await api.ask(line, body);
+    if (line === 'GET /v1/policy/asks') await waitingFlow(api);
+    const reply = await api.ask(line.replace('QUESTION', String(question)), body);
     expect(reply.status).toBe(status);
     if (status >= 400) {
       expect(problemSchema.parse(reply.body)).toMatchObject({ status, ...holds });

@@ -1,7 +1,7 @@
 /** What happens on a network, as plain objects. */
 import { formatIpv4 } from '../core/index.js';
 import type { Guest, Network, NetworkEvents } from '../index.js';
-import { decisionOf } from './routes/policy.js';
+import { decisionOf, questionOf } from './routes/policy.js';
 import type { ApiEvent } from './types.js';
 
 type Untimed<T> = T extends unknown ? Omit<T, 'time'> : never;
@@ -46,6 +46,12 @@ function listenersOf(network: Network, say: Say): Listeners {
     },
     unpublished: (port) => {
       say({ event: 'unpublished', port });
+    },
+    ask: (question) => {
+      say({ event: 'ask', question: questionOf(question) });
+    },
+    answered: (question, outcome) => {
+      say({ event: 'answered', question: questionOf(question), outcome });
     },
     decision: (entry) => {
       say({ event: 'decision', decision: decisionOf(entry) });

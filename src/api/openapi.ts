@@ -25,6 +25,9 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
   ['Rule', policy.ruleSchema],
   ['RuleAdd', policy.ruleAddSchema],
   ['Decision', policy.decisionSchema],
+  ['Question', policy.questionSchema],
+  ['Answer', policy.answerSchema],
+  ['Learned', policy.learnedSchema],
   ['Explanation', policy.explanationSchema],
   ['Zone', schemas.zoneSchema],
   ['LogLevel', schemas.logLevelSchema],
@@ -37,6 +40,7 @@ const SENT: ReadonlySet<z.ZodType> = new Set([
   schemas.publishSchema,
   policy.policyChangeSchema,
   policy.ruleAddSchema,
+  policy.answerSchema,
 ]);
 
 /** The document of these endpoints. */

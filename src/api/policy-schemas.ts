@@ -25,7 +25,7 @@ export const policySchema = z.strictObject({
 });
 
 export const policyChangeSchema = z.strictObject({
-  default: field.oneOf('allow', 'deny').optional(),
+  default: field.oneOf('allow', 'deny', 'ask').optional(),
   rules: z
     .array(field.rule, { error: 'a list of rules' })
     .max(10_000, { error: '10,000 rules at most' })
@@ -59,6 +59,31 @@ export const decisionSchema = z.strictObject({
   rule: z.string(),
   why: z.string(),
   suppressed: z.int().exactOptional().describe('Decisions before it that were too many to be told'),
+});
+
+export const questionSchema = z.strictObject({
+  id: z.int().describe('The number of the decision to ask'),
+  guest: z.string(),
+  protocol: z.literal(['tcp', 'udp', 'icmp']),
+  source: z.string(),
+  address: z.string(),
+  port: z.int().optional(),
+  name: z.string().optional().describe('The name that led the guest there'),
+  rule: z.string().describe('The rule that wants somebody asked'),
+  timeout: z.number().describe('ms from when it was asked; then it is denied'),
+});
+
+export const answerSchema = z.strictObject({
+  verdict: field.oneOf('allow', 'deny'),
+  remember: z
+    .boolean({ error: 'true or false' })
+    .optional()
+    .describe('true: make a rule of it, before the one that asked. Default false'),
+});
+
+export const learnedSchema = z.strictObject({
+  log: z.literal(['denied', 'all']).describe('all: it goes on'),
+  rules: z.array(z.string()).describe('What allows the flows that were allowed while the log told all'),
 });
 
 export const decisionQuery = z.strictObject({

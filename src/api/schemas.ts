@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import { field, zoneSchema } from '../config/index.js';
 import { TCP_STATES } from '../tcp/index.js';
-import { counters, decisionSchema } from './policy-schemas.js';
+import { counters, decisionSchema, questionSchema } from './policy-schemas.js';
 
 const count = z.number().describe('A count');
 
@@ -147,6 +147,11 @@ export const eventSchema = z.discriminatedUnion('event', [
   }),
   event('published', { port: portSchema }),
   event('unpublished', { port: portSchema }),
+  event('ask', { question: questionSchema }),
+  event('answered', {
+    question: questionSchema,
+    outcome: z.literal(['allowed', 'denied', 'timedOut', 'gone']).describe('gone: the guest gave up'),
+  }),
   event('decision', { decision: decisionSchema }),
   event('warning', { message: z.string() }),
   event('stopped', {}),
@@ -160,6 +165,8 @@ export const EVENTS = [
   'lease',
   'published',
   'unpublished',
+  'ask',
+  'answered',
   'decision',
   'warning',
   'stopped',

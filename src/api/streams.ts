@@ -18,6 +18,9 @@ const HEARTBEAT = 15_000;
 /** Time for the last bytes of a client that is let go, ms. */
 const FAREWELL = 2_000;
 
+/** Events that are not remembered: there may be many. */
+const FLEETING: ReadonlySet<ApiEvent['event']> = new Set(['decision', 'ask', 'answered']);
+
 interface Told {
   readonly id: number;
   readonly event: ApiEvent;
@@ -91,8 +94,8 @@ export class Streams {
 
   private tell(event: ApiEvent): void {
     const told = { id: ++this.serial, event };
-    // The audit log keeps decisions; here they would drive out the rest.
-    if (event.event !== 'decision') this.remembered.push(told);
+    // The audit log keeps decisions and GET /v1/policy/asks questions; here they would drive out the rest.
+    if (!FLEETING.has(event.event)) this.remembered.push(told);
     if (this.remembered.length > REMEMBERED) this.remembered.shift();
     if (this.clients.size === 0) return;
     const frame = frameOf(told);

@@ -23,7 +23,7 @@ export class Collected {
   readonly fds: number[] = [];
   netns: string | undefined;
   framing: 'qemu' | 'vpnkit' | 'connect' | undefined;
-  defaultPolicy: 'allow' | 'deny' | undefined;
+  defaultPolicy: 'allow' | 'deny' | 'ask' | undefined;
   file: string | undefined;
 
   /** The value of a flag, checked; throws ERR_NETPROXY_CONFIG naming the flag. */

@@ -57,6 +57,7 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--host-alias', 'off', { hostAlias: 'off' }],
   ['--mtu', '9000', { mtu: 9000 }],
   ['--mac', '52:54:00:00:00:01', { guestMac: '52:54:00:00:00:01' }],
+  ['--ask', 'any@build', { policy: { rules: ['ask any@build'] } }],
   [
     '--redirect',
     'tcp:203.0.113.7:80 to host:8080',

@@ -205,7 +205,7 @@ export function publishFlags(command: Command, to: Collected): void {
 /** --allow and --deny: one list in the order in which they stand; the first that fits decides. */
 export function policyFlags(command: Command, to: Collected): void {
   command.optionsGroup('Ports and policy:');
-  for (const action of ['allow', 'deny'] as const) {
+  for (const action of ['allow', 'deny', 'ask'] as const) {
     const description = `${action} [tcp:|udp:|icmp:|dns:]TARGET[:PORTS][@GUEST]; TARGET: IP, CIDR, name, *.name, host, any (repeatable; the first of all rules that fits decides)`;
     add(command, `--${action} <rule>`, description, (text, flag) => {
       to.rules.push(to.check(flag, field.rule, `${action} ${text}`));
@@ -221,10 +221,10 @@ export function policyFlags(command: Command, to: Collected): void {
   );
   add(
     command,
-    '--default-policy <allow|deny>',
+    '--default-policy <allow|deny|ask>',
     'what happens where no rule fits (default: allow)',
     (text, flag) => {
-      to.defaultPolicy = to.check(flag, field.oneOf('allow', 'deny'), text);
+      to.defaultPolicy = to.check(flag, field.oneOf('allow', 'deny', 'ask'), text);
     },
   );
 }

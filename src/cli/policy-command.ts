@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { EXIT_HELP } from './exit.js';
 import { type AddOptions, type ChangeOptions, type LogOptions } from './policy.js';
 import * as policy from './policy.js';
+import { type AnswerOptions, answer, asks, learn } from './policy-asks.js';
 import { type RemoteOptions, remoteFlags } from './remote.js';
 import type { Terminal } from './terminal.js';
 
@@ -14,12 +15,14 @@ export function policyCommand(program: Command, terminal: Terminal, done: (code:
   const group = program
     .command('policy')
     .description('the policy of a running netproxy: what guests may reach')
-    .usage('list | allow | deny | redirect | remove | default | log');
+    .usage('list | allow | deny | ask | redirect | remove | default | log | asks | answer | learn');
   listCommand(group, terminal, done);
   ruleCommands(group, terminal, done);
   removeCommand(group, terminal, done);
   defaultCommand(group, terminal, done);
   logCommand(group, terminal, done);
+  askCommands(group, terminal, done);
+  learnCommand(group, terminal, done);
 }
 
 type Done = (code: number) => void;
@@ -40,10 +43,10 @@ function listCommand(group: Command, terminal: Terminal, done: Done): void {
 }
 
 function ruleCommands(group: Command, terminal: Terminal, done: Done): void {
-  for (const action of ['allow', 'deny'] as const) {
+  for (const action of ['allow', 'deny', 'ask'] as const) {
     const command = group
       .command(action)
-      .description(`add rules that ${action}, behind all others`)
+      .description(action === 'ask' ? 'add rules that let somebody decide' : `add rules that ${action}`)
       .argument('<rule...>', RULE);
     addFlags(command);
     examples(
@@ -98,7 +101,7 @@ function defaultCommand(group: Command, terminal: Terminal, done: Done): void {
   const command = group
     .command('default')
     .description('say what happens where no rule fits')
-    .argument('<allow|deny>')
+    .argument('<allow|deny|ask>')
     .option('--end', END);
   remoteFlags(command, 'the policy as one JSON object');
   examples(command, 'netproxy policy default deny --end');
@@ -118,5 +121,36 @@ function logCommand(group: Command, terminal: Terminal, done: Done): void {
   examples(command, 'netproxy policy log -f', 'netproxy policy log --tell all');
   command.action(async (options: LogOptions) => {
     done(await policy.log(options, terminal));
+  });
+}
+
+function askCommands(group: Command, terminal: Terminal, done: Done): void {
+  const list = group.command('asks').description('list the flows that wait for an answer');
+  remoteFlags(list, 'one JSON object per question');
+  examples(list, 'netproxy policy asks', 'netproxy events -f --types ask');
+  list.action(async (options: RemoteOptions) => {
+    done(await asks(options, terminal));
+  });
+  const reply = group
+    .command('answer')
+    .description('answer for flows that wait')
+    .argument('<allow|deny>')
+    .argument('<id...>', 'as netproxy policy asks shows it')
+    .option('--remember', 'make a rule of it, before the one that asked');
+  remoteFlags(reply, 'one JSON object per answer');
+  examples(reply, 'netproxy policy answer allow 17', 'netproxy policy answer deny 18 19 --remember');
+  reply.action(async (verdict: string, ids: string[], options: AnswerOptions) => {
+    done(await answer(verdict, ids, options, terminal));
+  });
+}
+
+function learnCommand(group: Command, terminal: Terminal, done: Done): void {
+  const command = group
+    .command('learn')
+    .description('write the rules that the flows so far needed; the first time it begins to look');
+  remoteFlags(command, 'as one JSON object');
+  examples(command, 'netproxy policy learn', 'netproxy policy learn > rules.yaml');
+  command.action(async (options: RemoteOptions) => {
+    done(await learn(options, terminal));
   });
 }

@@ -75,4 +75,36 @@ describe('netproxy policy', () => {
       { id: 2, verdict: 'allow', port: 80, rule: 'default' },
     ]);
   });
+
+  it('answers for flows that wait', async () => {
+    await policy('ask', 'tcp:any:443');
+    const { lab } = api;
+    lab.host.accept('*', (socket) => socket.end());
+    const waiting = lab.guest.connect('198.51.100.1', 443, { timeout: 25_000 });
+    await lab.clock.advance(100);
+    const [, line = ''] = (await policy('asks')).out.split('\n');
+    expect(line).toMatch(/^ *1 +guest1 +tcp +192\.168\.127\.2:\d+ +198\.51\.100\.1:443 +ask tcp:any:443$/);
+    expect((await policy('answer', 'allow', '1', '--remember')).out).toBe('question 1: allow\n');
+    await lab.run(waiting);
+    expect(await policy('answer', 'allow', '1')).toMatchObject({ code: 1 });
+    expect((await policy('list')).out).toContain('allow tcp:198.51.100.1:443@guest1');
+    expect((await policy('asks')).out).toBe('');
+    expect(await policy('answer', 'maybe', '1')).toMatchObject({ code: 2 });
+  });
+
+  it('writes the rules that flows needed', async () => {
+    const { lab } = api;
+    lab.host.accept('*', (socket) => socket.end());
+    expect(await policy('learn')).toEqual({
+      code: 0,
+      out: '',
+      err: 'netproxy looks at all flows from now on; ask again later.\n',
+    });
+    await lab.run(lab.guest.connect('198.51.100.1', 443));
+    expect(await policy('learn')).toEqual({
+      code: 0,
+      out: 'policy:\n  default: deny\n  rules:\n    - allow tcp:198.51.100.1:443\n',
+      err: '',
+    });
+  });
 });

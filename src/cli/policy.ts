@@ -77,7 +77,7 @@ async function placeOf(client: ApiClient, { before, first }: AddOptions): Promis
   return first === true ? (await client.policy()).rules[0]?.id : undefined;
 }
 
-function checkId(flag: string, text: string): number {
+export function checkId(flag: string, text: string): number {
   return checkFlag(flag, field.whole('', 1, Number.MAX_SAFE_INTEGER), Number(text));
 }
 
@@ -102,7 +102,7 @@ export async function setDefault(
   options: ChangeOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const wanted = checkFlag('default', field.oneOf('allow', 'deny'), action);
+  const wanted = checkFlag('default', field.oneOf('allow', 'deny', 'ask'), action);
   const policy = await withClient(options, (client) =>
     client.setPolicy({ default: wanted, end: options.end }),
   );

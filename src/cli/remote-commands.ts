@@ -110,7 +110,7 @@ function eventsCommand(program: Command, terminal: Terminal, done: Done): void {
     .option('--last <n>', 'begin with this many that happened already, 0 to 256 (default: 256; with -f: 0)')
     .option(
       '--types <list>',
-      'only these: started,attached,detached,lease,published,unpublished,decision,warning,stopped',
+      'only these: started,attached,detached,lease,published,unpublished,ask,answered,decision,warning,stopped',
     );
   remoteFlags(command, 'one JSON object per event');
   examples(command, 'netproxy events', 'netproxy events -f --types attached,detached,lease --json');

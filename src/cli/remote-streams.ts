@@ -7,6 +7,7 @@ import { checkFlag, field } from '../config/index.js';
 import { NetproxyError } from '../core/index.js';
 import { formatAudit } from '../policy/index.js';
 import { EXIT, usageError } from './exit.js';
+import { describeQuestion } from './policy-asks.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
 import type { Terminal } from './terminal.js';
 
@@ -53,6 +54,10 @@ function describe(event: ApiEvent): string {
     case 'published':
     case 'unpublished':
       return `${event.event} ${event.port.spec}`;
+    case 'ask':
+      return `may ${describeQuestion(event.question)}?`;
+    case 'answered':
+      return `answered ${event.question.id}: ${event.outcome}`;
     case 'decision':
       return formatAudit(event.decision);
     case 'warning':

@@ -1,12 +1,14 @@
 /** The endpoints of the control API as methods. Each rejects with a `NetproxyError` of the code that the server says. */
 import type { Readable } from 'node:stream';
 import type {
+  ApiAnswer,
   ApiEvent,
   ApiExplainQuery,
   ApiExplanation,
   ApiFlow,
   ApiGuest,
   ApiHealth,
+  ApiLearned,
   ApiLease,
   ApiLogLevel,
   ApiNetwork,
@@ -14,6 +16,7 @@ import type {
   ApiPolicy,
   ApiPolicyChange,
   ApiPort,
+  ApiQuestion,
   ApiRule,
   ApiRuleAdd,
   ApiStats,
@@ -163,6 +166,21 @@ export class ApiClient {
     filter: { readonly guest?: string | undefined; readonly verdict?: ApiDecision['verdict'] } = {},
   ): AsyncGenerator<ApiDecision> {
     return this.pages('/v1/policy/decisions', filter);
+  }
+
+  /** Flows that wait for an answer; events of the type `ask` tell of new ones. */
+  asks(): AsyncGenerator<ApiQuestion> {
+    return this.pages('/v1/policy/asks');
+  }
+
+  /** Answers for one; rejects when it was answered, or its time is over. */
+  async answer(id: number, answer: ApiAnswer): Promise<void> {
+    await this.transport.json({ method: 'POST', path: `/v1/policy/asks/${id}`, body: answer });
+  }
+
+  /** Rules that allow what was allowed while the log told all. */
+  learned(): Promise<ApiLearned> {
+    return this.get('/v1/policy/learned');
   }
 
   /** What would become of a flow. */

@@ -9,6 +9,7 @@
 export { ApiClient, connectApi, type ClientOptions, type EventsOptions, type FlowFilter } from './client.js';
 export { defaultApiAddress } from './address.js';
 export type {
+  ApiAnswer,
   ApiDecision,
   ApiEvent,
   ApiExplainQuery,
@@ -16,12 +17,14 @@ export type {
   ApiFlow,
   ApiGuest,
   ApiHealth,
+  ApiLearned,
   ApiLease,
   ApiLogLevel,
   ApiNetwork,
   ApiPolicy,
   ApiPolicyChange,
   ApiPort,
+  ApiQuestion,
   ApiRule,
   ApiRuleAdd,
   ApiStats,

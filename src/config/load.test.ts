@@ -108,7 +108,7 @@ describe('parseConfig', () => {
     ['publish: ["80"]', 'publish[0]: bad port to publish "80": it does not have that form; allowed is'],
     [
       'policy: {rules: ["permit host"]}',
-      'policy.rules[0]: "permit host" does not begin with "allow ", "deny " or "redirect "',
+      'policy.rules[0]: "permit host" does not begin with "allow ", "deny ", "ask " or "redirect "',
     ],
     ['policy: {rules: ["deny 10.0.0.300"]}', 'policy.rules[0]: bad policy rule "10.0.0.300"'],
     ['faults: loss=200%', 'faults: faults: "loss=200%" is not understood; allowed:'],

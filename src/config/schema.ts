@@ -159,10 +159,17 @@ const dnsSchema = section({
 });
 
 const policySchema = section({
-  default: field.oneOf('allow', 'deny').optional().describe('What happens where no rule fits. Default allow'),
+  default: field
+    .oneOf('allow', 'deny', 'ask')
+    .optional()
+    .describe('What happens where no rule fits. Default allow'),
+  askTimeout: field
+    .whole('milliseconds', 100, 120_000)
+    .optional()
+    .describe('Until a question of an "ask" rule is answered by no. Default 30,000'),
   rules: list(field.rule)
     .optional()
-    .describe('"allow …", "deny …", "redirect …"; the first that fits decides'),
+    .describe('"allow …", "deny …", "ask …", "redirect …"; the first that fits decides'),
   log: field
     .oneOf('denied', 'all')
     .optional()

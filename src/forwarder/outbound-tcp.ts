@@ -100,11 +100,19 @@ export function outboundCounters() {
   };
 }
 
+/** A SYN that waits unanswered for a decision. */
+export interface HeldDial {
+  /** Dials, or refuses; once. */
+  conclude(decision: Decision): void;
+}
+
 interface Dial {
   readonly flow: TcpFlow;
   readonly port: StackPort;
   readonly destination: string;
-  readonly target: { readonly host: string; readonly port: number };
+  target: { readonly host: string; readonly port: number };
+  /** Called once when the guest gives up before there was a decision. */
+  gone?: (() => void) | undefined;
   readonly timer: Timer;
   tries: number;
   /** The SYN was answered; the guest's ACK is to come. */
@@ -156,7 +164,8 @@ export class OutboundTcp implements FlowOwner {
   syn(syn: TcpSyn, decision: Decision): void {
     const { verdict } = decision;
     if (verdict.kind === 'dial') {
-      this.dial(syn, verdict.ip, verdict.port, decision.name);
+      const dial = this.dial(syn, verdict.ip, verdict.port, decision.name);
+      if (dial !== undefined) this.attempt(dial);
       return;
     }
     this.counters.denied++;
@@ -165,31 +174,61 @@ export class OutboundTcp implements FlowOwner {
       syn.unreachable(verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_HOST);
   }
 
-  private dial(syn: TcpSyn, ip: Ipv4, port: number, name: string | undefined): void {
+  /** Keeps a SYN that somebody is asked about; undefined: a limit has answered it. `gone`: the guest gave up. */
+  hold(syn: TcpSyn, { verdict, name }: Decision, gone: () => void): HeldDial | undefined {
+    if (verdict.kind !== 'ask') return undefined;
+    const dial = this.dial(syn, verdict.then.ip, verdict.then.port, name);
+    if (dial === undefined) return undefined;
+    dial.gone = gone;
+    return {
+      conclude: (decision) => {
+        dial.gone = undefined;
+        if (this.dials.get(dial.flow) === dial) this.conclude(dial, decision);
+      },
+    };
+  }
+
+  private conclude(dial: Dial, { verdict }: Decision): void {
+    const { flow } = dial;
+    if (verdict.kind === 'dial') {
+      dial.target = { host: formatIpv4(verdict.ip), port: verdict.port };
+      flow.peer = `${dial.target.host}:${verdict.port}`;
+      this.attempt(dial);
+      return;
+    }
+    this.counters.denied++;
+    this.settle(flow);
+    if (verdict.kind !== 'deny' || verdict.how === 'reset') flow.endpoint.refuse();
+    else if (verdict.how === 'silent') flow.endpoint.ignore();
+    else flow.endpoint.unreachable(verdict.how === 'prohibited' ? UNREACHABLE_PROHIBITED : UNREACHABLE_HOST);
+  }
+
+  /** Keeps the SYN, and a place among the dials; undefined: a limit has answered it. */
+  private dial(syn: TcpSyn, ip: Ipv4, port: number, name: string | undefined): Dial | undefined {
     const { counters, limits } = this;
     const destination = `${syn.port.id}/${ip}:${port}`;
     if (syn.port.endpoints.size >= Math.min(limits.flowsPerGuest, syn.port.maxFlows)) {
       counters.flowLimit++;
       syn.reject();
-      return;
+      return undefined;
     }
     if ((this.perGuest.get(syn.port.id) ?? 0) >= limits.dialsPerGuest) {
       counters.guestDialLimit++;
-      return;
+      return undefined;
     }
     if ((this.halfOpen.get(syn.port.id) ?? 0) >= MAX_HALF_OPEN_PER_GUEST) {
       counters.halfOpenLimit++;
-      return;
+      return undefined;
     }
     if ((this.perDestination.get(destination) ?? 0) >= limits.dialsPerDestination) {
       counters.destinationDialLimit++;
-      return;
+      return undefined;
     }
     const target = { host: formatIpv4(ip), port };
     const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
     flow.name = name;
     flow.endpoint = syn.hold(flow, this.options);
-    if (flow.endpoint.ended) return;
+    if (flow.endpoint.ended) return undefined;
     const dial: Dial = {
       flow,
       port: syn.port,
@@ -210,7 +249,7 @@ export class OutboundTcp implements FlowOwner {
     this.stack.shares.charge(syn.port, DIAL);
     this.stack.timers.set(dial.timer, this.stack.now() + limits.dialTimeout);
     this.stack.rearm();
-    this.attempt(dial);
+    return dial;
   }
 
   private attempt(dial: Dial): void {
@@ -280,6 +319,7 @@ export class OutboundTcp implements FlowOwner {
     const dial = this.dials.get(flow);
     if (dial === undefined) return;
     this.dials.delete(flow);
+    dial.gone?.();
     this.stack.timers.cancel(dial.timer);
     if (dial.halfOpen) bump(this.halfOpen, dial.port.id, -1);
     bump(this.perGuest, dial.port.id, -1);

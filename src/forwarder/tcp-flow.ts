@@ -33,7 +33,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   readonly id: number;
   readonly direction: 'out' | 'in';
   /** What is dialled or who dialled us, for people. */
-  readonly peer: string;
+  peer: string;
   readonly startedAt: number;
   /** The name by which the policy knew where it leads. */
   name: string | undefined;

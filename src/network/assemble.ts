@@ -23,6 +23,7 @@ import { RouteWatch, hostNetworks, nodeIo, systemRandom } from '../host/index.js
 import type { AuditEntry } from '../policy/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
+import { Asking, type AskingTold } from './asking.js';
 import { DhcpService } from './dhcp-service.js';
 import { withSearch } from './dns-domains.js';
 import { DnsService } from './dns-service.js';
@@ -49,6 +50,7 @@ export interface Parts extends PolicyParts {
   readonly nat: UdpNat;
   readonly pings: PingNat;
   readonly publisher: Publisher;
+  readonly asking: Asking;
   readonly dhcp: DhcpService;
   readonly dns: DnsService;
   readonly roster: Guests;
@@ -58,7 +60,7 @@ export interface Parts extends PolicyParts {
 }
 
 /** Who is told what happens. */
-export interface Told {
+export interface Told extends AskingTold {
   readonly leaseChanged: (event: DhcpEvent) => void;
   readonly decided: (entry: AuditEntry) => void;
 }
@@ -105,7 +107,12 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     names,
   );
   answerTime(services, stack, gatewayIp);
-  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings, judge };
+  const asking = new Asking(
+    { stack, policy, judge, outbound, nat, pings, refuseEcho: (echo, said) => upper.refuseEcho(echo, said) },
+    tell,
+    config.policy?.askTimeout,
+  );
+  upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings, judge, asking };
   return {
     logger,
     scheduler,
@@ -114,6 +121,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     io,
     pool,
     ...rules,
+    asking,
     stack,
     services,
     outbound,

@@ -1,6 +1,6 @@
 /** Asks the policy about what guests send, and remembers what it said: a flow is decided about once. */
 import type { HashKey } from '../core/index.js';
-import { type Decision, DecisionCache, type Policy } from '../policy/index.js';
+import { type Decision, DecisionCache, type Destination, type Policy } from '../policy/index.js';
 import type { EchoIn, TcpSyn, UdpIn } from '../stack/index.js';
 import type { Guest } from './guest.js';
 import type { NameMemories } from './name-memories.js';
@@ -105,10 +105,12 @@ export class Judge {
     return decision;
   }
 
-  /** What was asked for this flow by somebody who may answer. */
-  answeredUdp(datagram: UdpIn, guest: Guest, decision: Decision): void {
-    const { source, sourcePort, destination, destinationPort } = datagram;
-    this.keep(guest, UDP, source, destination, (sourcePort << 16) | destinationPort, decision);
+  /** What somebody said about a flow; `ports`: both of them, or the id of a ping. */
+  answered(guest: Guest, { protocol, source, ip }: Destination, ports: number, decision: Decision): void {
+    if (source === undefined) return;
+    // An allowed connection stands by itself; the next one is another.
+    if (protocol === 'tcp' && decision.verdict.kind !== 'deny') return;
+    this.keep(guest, protocol === 'tcp' ? TCP : protocol === 'udp' ? UDP : ICMP, source, ip, ports, decision);
   }
 
   private find(

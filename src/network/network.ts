@@ -74,6 +74,8 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       {
         leaseChanged: (event) => this.emit('lease', event),
         decided: (entry) => this.emit('decision', entry),
+        asked: (question) => this.emit('ask', question),
+        answered: (question, outcome) => this.emit('answered', question, outcome),
       },
     );
     this.policy = new PolicyControl(this.parts);
@@ -173,6 +175,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.dhcp.stop();
     this.parts.routes?.stop();
     await this.parts.state.close();
+    this.parts.asking.stop();
     this.parts.nat.stop();
     this.parts.pings.stop();
     this.stack.stop();
@@ -303,6 +306,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.stack.removePort(guest.port);
     this.parts.roster.remove(guest);
     this.parts.names.left(guest.name);
+    this.parts.asking.left(guest);
     this.taps.detached(guest);
     this.parts.logger.info(`guest ${guest.name} left${reason === undefined ? '' : `: ${reason.message}`}`, {
       guest: guest.name,

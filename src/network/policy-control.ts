@@ -3,6 +3,7 @@ import { TcpFlow, UdpMapping } from '../forwarder/index.js';
 import { type AuditEntry, type DefaultAction, LOOPBACK, type TableEntry, readRule } from '../policy/index.js';
 import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
+import type { AnswerOptions, AskQuestion } from './types.js';
 import { flowsAfter } from './views.js';
 
 /** A rule in its place. */
@@ -89,6 +90,21 @@ export class PolicyControl {
   /** The audit log, the oldest first, behind a decision's id. */
   decisions(after = 0): Iterable<AuditEntry> {
     return this.parts.audit.entries(after);
+  }
+
+  /** Questions that wait for an answer, the oldest first. */
+  asks(): AskQuestion[] {
+    return this.parts.asking.questions();
+  }
+
+  /** Answers a question; false when there is none of that `id`, or it was answered. */
+  answer(id: number, verdict: 'allow' | 'deny', options: AnswerOptions = {}): boolean {
+    return this.parts.asking.answer(id, verdict, options);
+  }
+
+  /** The rules that allow what was allowed while the log told all: by name where the guest was led there by one. */
+  learned(): string[] {
+    return this.parts.audit.learned.rules;
   }
 
   /** Ends the flows that guests began and that are not allowed any more; how many. */

@@ -130,7 +130,9 @@ export interface DnsConfig {
 
 export interface PolicyOptions {
   /** Default `allow`. */
-  readonly default?: 'allow' | 'deny' | undefined;
+  readonly default?: 'allow' | 'deny' | 'ask' | undefined;
+  /** ms until a question of an `ask` rule is answered by no. Default 30,000. */
+  readonly askTimeout?: number | undefined;
   /** `allow tcp:10.0.0.0/8:443`, `deny *.example.com`, `redirect …`; the first match decides. */
   readonly rules?: readonly string[] | undefined;
   /** What the audit log tells: what was denied, or all decisions. Default `denied`. */
@@ -200,6 +202,35 @@ export interface AttachOptions {
   readonly rateDown?: number | undefined;
   /** Connections this guest may have at once. Default the network's `flowsPerGuest`. */
   readonly maxFlows?: number | undefined;
+}
+
+/** What the answer to a question is to be. */
+export interface AnswerOptions {
+  /** true: a rule is made of it, before the one that asked: for this guest, protocol, name or address, and port. */
+  readonly remember?: boolean | undefined;
+}
+
+/** What became of a question; `gone`: the guest gave up. */
+export type AskOutcome = 'allowed' | 'denied' | 'timedOut' | 'gone';
+
+/** A flow that waits for an answer. */
+export interface AskQuestion {
+  /** The number of the decision to ask. */
+  readonly id: number;
+  readonly guest: string;
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  readonly source: string;
+  readonly address: string;
+  readonly port: number | undefined;
+  /** The name that led the guest there. */
+  readonly name: string | undefined;
+  /** The rule that wants somebody asked. */
+  readonly rule: string;
+  /** ms from when it was asked. */
+  readonly timeout: number;
+  /** False: it was answered before. */
+  allow(options?: AnswerOptions): boolean;
+  deny(options?: AnswerOptions): boolean;
 }
 
 export interface FlowInfo {
@@ -286,6 +317,10 @@ export interface NetworkEvents {
   unpublished: [port: PortInfo];
   /** Something a person should know; also logged. */
   warning: [message: string];
+  /** A flow waits for an answer; without one within the timeout it is denied. */
+  ask: [question: AskQuestion];
+  /** What became of a question. */
+  answered: [question: AskQuestion, outcome: AskOutcome];
   /** The policy decided; see docs/policy.md for which decisions are told. */
   decision: [entry: AuditEntry];
   started: [];

@@ -165,6 +165,7 @@ export function statsOf(parts: Parts) {
     rules: Object.fromEntries(parts.policy.counts()),
     policy: { ...parts.audit.counters },
     names: parts.names.counters,
+    asks: { ...parts.asking.counters },
     memory: {
       blocksOut: pool.bytesOut,
       held: stack.budget.used,

@@ -5,6 +5,7 @@
  * counted, and the next entry that is told says how many were not.
  */
 import { Bucket, type Ipv4, type Millis, formatIpv4 } from '../core/index.js';
+import { Learned } from './learn.js';
 import type { Decision } from './types.js';
 import type { PolicyProtocol } from './rules.js';
 
@@ -62,6 +63,8 @@ export class Audit {
   /** Also what is allowed. */
   all = false;
   readonly counters = { denied: 0, asked: 0, allowed: 0, suppressed: 0 };
+  /** What would allow the flows that were allowed while `all` was set. */
+  readonly learned = new Learned();
   private readonly parts: AuditParts;
   /** A ring: the oldest is at `next` once it is full. */
   private readonly ring: AuditEntry[] = [];
@@ -72,14 +75,18 @@ export class Audit {
     this.parts = parts;
   }
 
-  /** Takes a decision; which of them are told is said above. */
-  take({ id, verdict, rule, why }: Decision, subject: AuditSubject): void {
+  /** Takes a decision; which of them are told is said above. `always`: also one that allows. */
+  take({ id, verdict, rule, why }: Decision, subject: AuditSubject, always = false): void {
+    // The gateway's own services are always there.
+    if (verdict.kind === 'service') return;
     const kind = verdict.kind === 'deny' || verdict.kind === 'ask' ? verdict.kind : 'allow';
     const { counters } = this;
     if (kind === 'deny') counters.denied++;
     else if (kind === 'ask') counters.asked++;
     else counters.allowed++;
-    if (kind === 'allow' && !this.all) return;
+    if (kind === 'allow' && this.all)
+      this.learned.note(subject, verdict.kind === 'dial' && verdict.via === 'alias');
+    if (kind === 'allow' && !this.all && !always) return;
     const guest = this.guest(subject.guest);
     if (!guest.bucket.take(this.parts.now())) {
       guest.suppressed++;

@@ -15,7 +15,7 @@
 import { type Ipv4, cidrContains, formatIpv4, ipv4 } from '../core/index.js';
 import type { AuditSubject } from './audit.js';
 import { LINK_LOCAL, Matcher, type Tables } from './matcher.js';
-import type { PolicyRule } from './rules.js';
+import { type PolicyRule, readRule } from './rules.js';
 import { type DefaultAction, RuleTable, TableClock, type TableEntry } from './table.js';
 import type { Decision, Destination, DialVerdict, PolicyConfig, PolicyWorld, Verdict } from './types.js';
 
@@ -100,7 +100,7 @@ export class Policy {
   }
 
   /** Gives a decision its number, counts it and writes it down. */
-  settle(decision: Decision, subject: AuditSubject): Decision {
+  settle(decision: Decision, subject: AuditSubject, always = false): Decision {
     const { shared } = this;
     const { hits, world } = shared;
     const decided: Decision = { ...decision, id: ++shared.decisions };
@@ -108,7 +108,7 @@ export class Policy {
     const entry = this.find(decision.ruleId);
     if (entry !== undefined) entry.hits++;
     // A port or an address that is nobody's is no matter of policy.
-    if (!isClosed(decided)) world.audit?.take(decided, subject);
+    if (!isClosed(decided)) world.audit?.take(decided, subject, always);
     return decided;
   }
 
@@ -252,6 +252,12 @@ export class Policy {
       `led to ${where} by the rule "${rule.text}"`,
       entry,
     );
+  }
+
+  /** Puts a rule before the one that asked, which may be one of `guest` alone; behind all where the default asked. */
+  remember(text: string, guest: Policy, before: number | undefined): void {
+    const own = before !== undefined && guest.own.find(before) !== undefined;
+    (own ? guest.own : this.table).add(readRule(text), before);
   }
 
   private find(id: number | undefined): TableEntry | undefined {

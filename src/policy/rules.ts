@@ -63,11 +63,11 @@ function bad(text: string, why: string): NetproxyError {
 
 /** A rule with its action before it: `allow tcp:10.0.0.0/8:443`. Throws ERR_NETPROXY_CONFIG. */
 export function readRule(text: string): PolicyRule {
-  const match = /^\s*(allow|deny|redirect)\s+(\S.*)$/.exec(text);
+  const match = /^\s*(allow|deny|ask|redirect)\s+(\S.*)$/.exec(text);
   if (match === null) {
     throw new NetproxyError(
       'ERR_NETPROXY_CONFIG',
-      `"${text}" does not begin with "allow ", "deny " or "redirect "`,
+      `"${text}" does not begin with "allow ", "deny ", "ask " or "redirect "`,
     );
   }
   return parseRule(match[1] as PolicyAction, match[2]!);

@@ -106,6 +106,7 @@ describe('flags', () => {
     'policy remove',
     'policy default',
     'policy log',
+    'policy answer',
     'config openapi',
     'config schema',
     'config check',

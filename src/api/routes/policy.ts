@@ -1,22 +1,25 @@
 /** The policy: rules come and go, decisions are told and explained. */
 import type { AuditEntry } from '../../policy/index.js';
-import type { Network } from '../../index.js';
+import type { AskQuestion, Network } from '../../index.js';
 import { explanationOf } from '../explanation.js';
 import { Problem } from '../problem.js';
 import { json, nothing, page } from '../route.js';
 import {
+  answerSchema,
   decisionQuery,
   decisionSchema,
   endQuery,
   explainQuery,
   explanationSchema,
   idParams,
+  learnedSchema,
   policyChangeSchema,
   policySchema,
+  questionSchema,
   ruleAddSchema,
   ruleSchema,
 } from '../policy-schemas.js';
-import type { ApiDecision, ApiPolicy } from '../types.js';
+import type { ApiDecision, ApiPolicy, ApiQuestion } from '../types.js';
 
 export const policyRoutes = [
   json({
@@ -68,6 +71,35 @@ export const policyRoutes = [
       cursor: ({ id }) => id,
     }),
   }),
+  page({
+    method: 'GET',
+    path: '/v1/policy/asks',
+    summary: 'Flows that wait for an answer',
+    item: questionSchema,
+    respond: ({ network, after }) => ({
+      items: network.policy.asks().flatMap((one) => (one.id > after ? [questionOf(one)] : [])),
+      cursor: ({ id }) => id,
+    }),
+  }),
+  nothing({
+    method: 'POST',
+    path: '/v1/policy/asks/{id}',
+    summary: 'Answer for a flow that waits',
+    params: idParams,
+    body: answerSchema,
+    refusals: { 404: 'There is no such question, or it was answered' },
+    respond: ({ network, params: { id }, body: { verdict, remember } }) => {
+      if (!network.policy.answer(id, verdict, { remember }))
+        throw new Problem(404, `there is no question ${id}; it may be answered, or its time over`);
+    },
+  }),
+  json({
+    method: 'GET',
+    path: '/v1/policy/learned',
+    summary: 'Rules that allow what was allowed while the log told all',
+    json: learnedSchema,
+    respond: ({ network: { policy } }) => ({ log: policy.log, rules: policy.learned() }),
+  }),
   json({
     method: 'GET',
     path: '/v1/policy/explain',
@@ -99,6 +131,12 @@ function* decisions(
       (guest === undefined || entry.guest === guest) && (verdict === undefined || entry.verdict === verdict);
     yield fits ? decisionOf(entry) : undefined;
   }
+}
+
+/** A question as clients get it. */
+export function questionOf(asked: AskQuestion): ApiQuestion {
+  const { id, guest, protocol, source, address, port, name, rule, timeout } = asked;
+  return { id, guest, protocol, source, address, port, name, rule, timeout };
 }
 
 /** A decision as clients get it. */
