@@ -29,6 +29,8 @@ export const TIERS = [
   ['testing'],
   ['api'],
   ['client'],
+  // Command lines and APIs of other programs, in front of the library.
+  ['compat'],
   ['cli'],
 ];
 
@@ -56,6 +58,7 @@ const IMPURE_MAY_NOT = {
   testing: [...SOCKETS, ...THREADS],
   api: ['dgram', 'dns', ...THREADS],
   client: ['dgram', 'dns', ...THREADS],
+  compat: ['dgram', 'dns', 'cluster', 'worker_threads'],
   cli: ['dgram', 'dns', 'cluster', 'worker_threads'],
 };
 

@@ -137,8 +137,10 @@ async function buildTypeScript(force) {
   if (result.code !== 0) {
     throw new BootstrapError(`the TypeScript build failed (tsc: ${result.why}).\n${result.text.trimEnd()}`);
   }
-  const main = path.join(draft, 'cli', 'main.js');
-  if (fs.existsSync(main)) fs.chmodSync(main, 0o755);
+  for (const name of ['main.js', 'gvproxy.js']) {
+    const command = path.join(draft, 'cli', name);
+    if (fs.existsSync(command)) fs.chmodSync(command, 0o755);
+  }
   // The new tree takes the old one's place at once: no files of deleted sources stay, nobody sees half a build.
   const old = path.join(CACHE, 'dist.old');
   fs.rmSync(old, { recursive: true, force: true });

@@ -31,6 +31,7 @@ export const GROUPS = {
     'openssh-client': ['ssh'],
     procps: ['ps', 'sysctl'],
     python3: ['python3'],
+    'python3-asyncssh': ['/usr/lib/python3/dist-packages/asyncssh/__init__.py'],
     socat: ['socat'],
     // systemd-networkd, which runs in a namespace without systemd as process 1.
     systemd: ['systemd-networkd'],

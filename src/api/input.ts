@@ -46,7 +46,7 @@ export async function bodyOf(request: IncomingMessage): Promise<unknown> {
   const [type = ''] = (request.headers['content-type'] ?? '').split(';');
   if (type.trim().toLowerCase() !== 'application/json')
     throw new Problem(415, 'the body must be JSON', { remedy: 'Send content-type: application/json.' });
-  const bytes = await collect(request);
+  const bytes = await readBody(request);
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -60,7 +60,8 @@ export async function bodyOf(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function collect(request: IncomingMessage): Promise<Buffer> {
+/** The body, MAX_BODY at most. Rejects with a 413, or a 400 where it breaks off. */
+export function readBody(request: IncomingMessage): Promise<Buffer> {
   const { promise, resolve, reject } = settled<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;

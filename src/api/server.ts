@@ -80,16 +80,21 @@ export function createApi(network: Network, host: ApiHost = {}, token?: string):
         bound.release();
         server.close();
       }
-      // Streams get their end, and then nobody is waited for.
-      for (const server of servers) server.closeIdleConnections();
-      setTimeout(() => {
-        for (const server of servers) server.closeAllConnections();
-      }, FAREWELL).unref();
+      closeServers(servers);
     },
   };
 }
 
-function makeServer(listener: RequestListener): Server {
+/** Streams get their end, and then nobody is waited for. */
+export function closeServers(servers: readonly Server[]): void {
+  for (const server of servers) server.closeIdleConnections();
+  setTimeout(() => {
+    for (const server of servers) server.closeAllConnections();
+  }, FAREWELL).unref();
+}
+
+/** An HTTP server with the bounds of this folder; it listens nowhere yet. */
+export function makeServer(listener: RequestListener): Server {
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT, headersTimeout: REQUEST_TIMEOUT, keepAliveTimeout: KEEP_ALIVE },
     listener,

@@ -4,12 +4,13 @@ import { NetproxyError } from '../core/index.js';
 
 /**
  * Writes the file, whole or not at all, and returns what removes it (also done when the process exits otherwise). A file
- * that another process has put there since stays. Throws ERR_NETPROXY_LISTEN when it cannot be written.
+ * that another process has put there since stays. `end` stands behind the number. Throws ERR_NETPROXY_LISTEN when it cannot be written.
  */
-export function writePidFile(file: string, pid = process.pid): () => void {
+export function writePidFile(file: string, pid = process.pid, end = '\n'): () => void {
+  const text = `${pid}${end}`;
   const draft = `${file}.${pid}.tmp`;
   try {
-    writeFileSync(draft, `${pid}\n`, { flag: 'wx', mode: 0o644 });
+    writeFileSync(draft, text, { flag: 'wx', mode: 0o644 });
     renameSync(draft, file);
   } catch (error) {
     rmSync(draft, { force: true });
@@ -23,7 +24,7 @@ export function writePidFile(file: string, pid = process.pid): () => void {
   const remove = (): void => {
     process.off('exit', remove);
     try {
-      if (readFileSync(file, 'utf8') === `${pid}\n`) rmSync(file, { force: true });
+      if (readFileSync(file, 'utf8') === text) rmSync(file, { force: true });
     } catch {
       // It is gone already.
     }

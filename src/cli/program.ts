@@ -5,6 +5,7 @@ import { checkFile, printOpenApi, printSchema } from './config-command.js';
 import { demo } from './demo/index.js';
 import { dnsCommands } from './dns-commands.js';
 import { doctor } from './doctor.js';
+import { dropInCommands } from './drop-ins.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
 import { explain } from './explain.js';
 import {
@@ -84,6 +85,7 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   remoteCommands(program, terminal, done);
   dnsCommands(program, terminal, done);
   configCommand(program, terminal, done);
+  dropInCommands(program, terminal, done);
   return program;
 }
 

@@ -4,6 +4,7 @@ import { NetproxyError } from '../core/index.js';
 import { type Api, createApi, readToken } from '../api/index.js';
 import { defaultApiAddress } from '../client/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
+import type { DropIn } from '../compat/index.js';
 import { type Network, createNetwork } from '../index.js';
 import { type LinkListener, type ListenKind, isListenKind } from '../link/index.js';
 import { printEvents } from './events.js';
@@ -21,9 +22,12 @@ const STOP = 900;
 
 type Undo = () => void | Promise<void>;
 
-/** Runs until it is told to end; returns the exit code. Rejects when it cannot begin; then nothing is left behind. */
-export async function serve(config: Config, terminal: Terminal): Promise<number> {
-  checkServe(config);
+/**
+ * Runs until it is told to end; returns the exit code. Rejects when it cannot begin; then nothing is left behind. `dropIn`: what
+ * comes to the network that its configuration describes.
+ */
+export async function serve(config: Config, terminal: Terminal, dropIn?: DropIn): Promise<number> {
+  if (dropIn === undefined) checkServe(config);
   const logLevel = commandLevel(config, 'info');
   const logger = commandLogger(config, terminal, logLevel);
   const life = new Lifecycle();
@@ -32,7 +36,7 @@ export async function serve(config: Config, terminal: Terminal): Promise<number>
   let why: string;
   try {
     if (config.exitWithParent === true) life.watchParent();
-    const network = createNetwork(networkConfig(config), { logger });
+    const network = createNetwork({ ...networkConfig(config), ...dropIn?.extra }, { logger });
     undo.unshift(() => network.stop(DRAIN));
     if (config.json === true)
       printEvents(network, (line) => {
@@ -50,14 +54,20 @@ export async function serve(config: Config, terminal: Terminal): Promise<number>
     });
     network.control = (socket) => api.serve(socket);
     await network.start();
+    if (dropIn !== undefined) {
+      undo.unshift(() => dropIn.close());
+      await dropIn.begin(network, logger);
+    }
     const listeners = await openLinks(network, config);
     const doors = await openDoors(api, config, token);
-    if (config.pidFile !== undefined) undo.push(writePidFile(config.pidFile));
+    if (config.pidFile !== undefined)
+      undo.push(writePidFile(config.pidFile, process.pid, dropIn === undefined ? '\n' : ''));
     const { subnet, gateway, hostAlias } = network.addresses;
     for (const { kind, address } of listeners) logger.info(`${kind} guests attach at ${address}`);
     for (const door of Object.values(doors)) logger.info(`control API at ${door}`);
     logger.info(`ready: network ${subnet}, gateway ${gateway}, host alias ${hostAlias ?? 'off'}`);
     if (config.readyFd !== undefined) tellReady(config.readyFd, readiness(network, listeners, doors));
+    dropIn?.ready();
     // Without listeners nobody can come back: the last guest's end is ours. With only the control API the network stays.
     if (listeners.length === 0 && config.links !== undefined) endWithLastGuest(network, life);
     why = await life.ended;

@@ -77,6 +77,7 @@ export function configError(
   file: string,
   issues: readonly Issue[],
   data: unknown,
+  remedy: string,
   locate: (path: Path) => number | undefined = () => undefined,
 ): NetproxyError {
   const faults = issues.flatMap((issue) => describeIssue(issue, data));
@@ -85,9 +86,7 @@ export function configError(
     return `${file}${line === undefined ? '' : `:${line}`}: ${text}`;
   });
   if (faults.length > LISTED) lines.push(`${file}: and ${faults.length - LISTED} more`);
-  return new NetproxyError('ERR_NETPROXY_CONFIG', lines.join('\n'), {
-    remedy: 'The whole schema: netproxy config schema, or docs/configuration.md.',
-  });
+  return new NetproxyError('ERR_NETPROXY_CONFIG', lines.join('\n'), { remedy });
 }
 
 /** The value of a flag, checked by the schema of the key that it stands for; throws ERR_NETPROXY_CONFIG naming the flag. */

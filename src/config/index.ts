@@ -2,7 +2,7 @@
 export { checkFlag, configError, describeIssue, showValue } from './errors.js';
 export { zoneSchema } from './dns-names.js';
 export * as field from './fields.js';
-export { MAX_CONFIG_SIZE, loadConfig, parseConfig } from './load.js';
+export { MAX_CONFIG_SIZE, loadConfig, loadFile, parseConfig } from './load.js';
 export { mergeConfig, networkConfig } from './merge.js';
 export {
   type Config,

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { LineCounter, type Document, isMap, isNode, isPair, parseDocument } from 'yaml';
 import { NetproxyError } from '../core/index.js';
 import { configError } from './errors.js';
+import type * as z from 'zod';
 import { type Config, configSchema } from './schema.js';
 
 /** A file longer than this is no configuration, bytes. */
@@ -16,8 +17,15 @@ const REASON: Readonly<Record<string, string>> = {
   EISDIR: 'it is a directory',
 };
 
+const REMEDY = 'The whole schema: netproxy config schema, or docs/configuration.md.';
+
 /** Reads and checks a file; throws ERR_NETPROXY_CONFIG that names file, line, key, value and what is allowed. */
 export function loadConfig(file: string): Config {
+  return loadFile(file, configSchema, REMEDY);
+}
+
+/** The same of a file with another schema. */
+export function loadFile<T>(file: string, schema: z.ZodType<T>, remedy: string): T {
   let text: string;
   try {
     if (statSync(file).size > MAX_CONFIG_SIZE) {
@@ -36,11 +44,15 @@ export function loadConfig(file: string): Config {
       },
     );
   }
-  return parseConfig(text, file);
+  return parseFile(text, file, schema, remedy);
 }
 
 /** Checks the text of a configuration; `file` is for messages. */
 export function parseConfig(text: string, file: string): Config {
+  return parseFile(text, file, configSchema, REMEDY);
+}
+
+function parseFile<T>(text: string, file: string, schema: z.ZodType<T>, remedy: string): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true });
   const [fault] = document.errors;
@@ -53,9 +65,9 @@ export function parseConfig(text: string, file: string): Config {
   } catch (error) {
     throw syntaxError(file, (error as Error).message, undefined, error);
   }
-  const result = configSchema.safeParse(data);
+  const result = schema.safeParse(data);
   if (result.success) return result.data;
-  throw configError(file, result.error.issues, data, (path) => lineOf(document, lines, path));
+  throw configError(file, result.error.issues, data, remedy, (path) => lineOf(document, lines, path));
 }
 
 function syntaxError(file: string, why: string, line: number | undefined, cause: unknown): NetproxyError {

@@ -93,7 +93,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     roster.find(spec, callback);
   });
   const dhcp = new DhcpService(stack, addresses, withSearch(config), logger, tell.leaseChanged);
-  const roster = new Guests(stack, dhcp, addresses);
+  const roster = new Guests(stack, dhcp, addresses, config.vpnkitMacs);
   const dns = new DnsService(
     services,
     stack,

@@ -13,7 +13,7 @@ import {
 import type { GuestSpec } from '../forwarder/index.js';
 import type { VpnkitAssignment } from '../link/index.js';
 import type { Stack } from '../stack/index.js';
-import type { Addresses } from './addresses.js';
+import { type Addresses, parseGuestMac } from './addresses.js';
 import { dhcpSettings } from './dhcp-config.js';
 import type { DhcpService } from './dhcp-service.js';
 import type { Guest } from './guest.js';
@@ -28,10 +28,21 @@ export class Guests {
   private readonly addresses: Addresses;
   private readonly list = new Set<Guest>();
   private readonly uuids = new Map<string, { readonly ip: Ipv4; readonly mac: Mac }>();
+  /** Of vpnkit guests that are known beforehand, by UUID. */
+  private readonly macs = new Map<string, Mac>();
   readonly counters = { uuidsForgotten: 0 };
   private firstKey: string | undefined;
 
-  constructor(stack: Stack, dhcp: DhcpService, addresses: Addresses) {
+  constructor(
+    stack: Stack,
+    dhcp: DhcpService,
+    addresses: Addresses,
+    macs: Readonly<Record<string, string>> = {},
+  ) {
+    for (const [uuid, text] of Object.entries(macs)) {
+      const mac = parseGuestMac(text);
+      if (mac !== undefined) this.macs.set(uuid.toLowerCase(), mac);
+    }
     this.stack = stack;
     this.dhcp = dhcp;
     this.addresses = addresses;
@@ -138,11 +149,15 @@ export class Guests {
       if (oldest !== undefined) this.forget(oldest);
       this.counters.uuidsForgotten++;
     }
-    const random = this.stack.deps.random.u32();
-    const mac =
-      `02:50:00:${[16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}` as Mac;
+    const mac = this.macs.get(uuid.toLowerCase()) ?? this.newMac();
     this.uuids.set(uuid, { ip, mac });
     return { ok: true, ip, mac };
+  }
+
+  private newMac(): Mac {
+    const random = this.stack.deps.random.u32();
+    const last = [16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0'));
+    return `02:50:00:${last.join(':')}` as Mac;
   }
 
   private claim(uuid: string, ip: Ipv4): Ipv4 | string {

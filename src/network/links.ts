@@ -20,6 +20,9 @@ import {
 import type { Guest } from './guest.js';
 import type { AttachOptions } from './types.js';
 
+/** Takes a connection that is an HTTP client's; `at`: the listener's address as it was given. */
+export type Control = (socket: Socket, at: string) => void;
+
 /** How guests of one listener are attached. */
 export type LinkOptions = AttachOptions;
 
@@ -33,7 +36,7 @@ export interface LinksDeps {
 }
 
 export class Links {
-  control: ((socket: Socket) => void) | undefined;
+  control: Control | undefined;
   private readonly deps: LinksDeps;
   private readonly listeners = new Set<LinkListener>();
 
@@ -43,7 +46,7 @@ export class Links {
 
   async listen(kind: ListenKind, where: string, options: LinkOptions): Promise<LinkListener> {
     const listener = await listenLinks(kind, where, {
-      ...this.acceptDeps(),
+      ...this.acceptDeps(where),
       onLink: (link, peer) => {
         try {
           this.enter(link, peer, options);
@@ -63,7 +66,7 @@ export class Links {
     source: Socket | number,
     options: LinkOptions & { readonly framing: 'qemu' | 'vpnkit' | 'connect' },
   ): Promise<Guest> {
-    const deps = this.acceptDeps();
+    const deps = this.acceptDeps(typeof source === 'number' ? `fd:${source}` : 'socket');
     const accepted =
       typeof source === 'number'
         ? await fdLink(source, options.framing, deps)
@@ -109,13 +112,13 @@ export class Links {
     return { pool, logger, native: hub };
   }
 
-  private acceptDeps(): AcceptDeps {
+  private acceptDeps(at: string): AcceptDeps {
     const { assign, mtu } = this.deps;
     return {
       ...this.linkDeps(),
       assign,
       mtu,
-      ...(this.control === undefined ? {} : { http: (socket: Socket) => this.control?.(socket) }),
+      ...(this.control === undefined ? {} : { http: (socket: Socket) => this.control?.(socket, at) }),
     };
   }
 }

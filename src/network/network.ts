@@ -19,7 +19,7 @@ import { readRule } from '../policy/index.js';
 import { type Parts, assemble } from './assemble.js';
 import type { DnsControl } from './dns-control.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
-import { type LinkOptions, Links } from './links.js';
+import { type Control, type LinkOptions, Links } from './links.js';
 import { PolicyControl } from './policy-control.js';
 import { type DialTarget, Publishing } from './publishing.js';
 import { type SinkOf, Taps } from './taps.js';
@@ -277,7 +277,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   /** Where requests on `connect` listeners go that are not `POST /connect`. */
-  set control(handler: ((socket: Socket) => void) | undefined) {
+  set control(handler: Control | undefined) {
     this.links.control = handler;
   }
 

@@ -36,6 +36,8 @@ export interface NetworkConfig {
   /** File that keeps leases over a restart; made when it does not exist. Default: nothing is kept. */
   readonly stateFile?: string | undefined;
   readonly switch?: SwitchConfig | undefined;
+  /** MAC addresses for vpnkit guests, by their UUIDs. Default: one is made. */
+  readonly vpnkitMacs?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Guests among each other. */

@@ -110,6 +110,7 @@ describe('flags', () => {
     'config openapi',
     'config schema',
     'config check',
+    'gvproxy',
   ];
 
   /** Lines of shell with continued ones joined, without what stands behind a lone `--`. */
