@@ -17,6 +17,7 @@ export class Collected {
   /** Servers of single domains. */
   readonly dnsDomains = new Map<string, string[]>();
   readonly switch: Mutable<NonNullable<Config['switch']>> = {};
+  readonly httpProxy: Mutable<NonNullable<Config['httpProxy']>> = {};
   readonly log: Mutable<NonNullable<Config['log']>> = {};
   /** TAPs, whose namespace is not known before all flags were read. */
   readonly taps: string[] = [];
@@ -47,6 +48,7 @@ export class Collected {
       ...(publish.length === 0 ? {} : { publish }),
       ...(Object.keys(dns).length === 0 ? {} : { dns }),
       ...(Object.keys(this.switch).length === 0 ? {} : { switch: this.switch }),
+      ...(Object.keys(this.httpProxy).length === 0 ? {} : { httpProxy: this.httpProxy }),
       ...(Object.keys(log).length === 0 ? {} : { log }),
       ...(rules.length === 0 && defaultPolicy === undefined
         ? {}

@@ -18,6 +18,7 @@ import {
   publishFlags,
   switchFlags,
 } from './flags.js';
+import { proxyFlags } from './proxy-flags.js';
 import { createProgram } from './program.js';
 
 /** The configuration that flags make. */
@@ -29,6 +30,7 @@ function settle(...args: string[]): Config {
   natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
+  proxyFlags(command, to);
   switchFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
@@ -63,6 +65,12 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
     'tcp:203.0.113.7:80 to host:8080',
     { policy: { rules: ['redirect tcp:203.0.113.7:80 to host:8080'] } },
   ],
+  ['--http-proxy', 'http://u:p@proxy.corp:3128', { httpProxy: { http: ['http://u:p@proxy.corp:3128'] } }],
+  ['--https-proxy', 'direct', { httpProxy: { https: ['direct'] } }],
+  ['--proxy-exclude', '.corp,10.0.0.0/8', { httpProxy: { noProxy: ['.corp,10.0.0.0/8'] } }],
+  ['--proxy-file', '/run/http_proxy.json', { httpProxy: { file: '/run/http_proxy.json' } }],
+  ['--proxy-ca', '/run/ca.pem', { httpProxy: { caFile: '/run/ca.pem' } }],
+  ['--proxy-port', '8080', { httpProxy: { port: 8080 } }],
   ['--dns-server', '127.0.0.1#5353', { dns: { servers: ['127.0.0.1#5353'] } }],
   ['--dns-cache', '0', { dns: { cacheBytes: 0 } }],
   ['--dns-stale', '3600', { dns: { staleSeconds: 3600 } }],

@@ -6,7 +6,7 @@ import type { Collected } from './collect.js';
 const { shape } = configSchema;
 
 /** Adds a flag that has a value; `set` gets the text of each occurrence. */
-function add(
+export function add(
   command: Command,
   flags: string,
   description: string,
@@ -23,7 +23,7 @@ function add(
 }
 
 /** A number where the text is one; what else stands there is refused by the schema with its own words. */
-function numberOf(text: string): number | string {
+export function numberOf(text: string): number | string {
   return /^\d{1,15}$/.test(text) ? Number(text) : text;
 }
 

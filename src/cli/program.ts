@@ -20,6 +20,7 @@ import {
   publishFlags,
   switchFlags,
 } from './flags.js';
+import { proxyFlags } from './proxy-flags.js';
 import { remoteFlags } from './remote.js';
 import { type Done, remoteCommands } from './remote-commands.js';
 import { run } from './run.js';
@@ -103,6 +104,7 @@ function serveCommand(program: Command, terminal: Terminal, done: Done): void {
   natFlags(command, to);
   publishFlags(command, to);
   policyFlags(command, to);
+  proxyFlags(command, to);
   switchFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
@@ -151,6 +153,7 @@ function runCommand(program: Command, terminal: Terminal, done: Done): void {
   );
   publishFlags(command, to);
   policyFlags(command, to);
+  proxyFlags(command, to);
   debugFlags(command, to);
   configFlag(command, to);
   logFlags(command, to, 'warn');
@@ -228,6 +231,7 @@ function explainCommand(program: Command, terminal: Terminal, done: Done): void 
   remoteFlags(command, 'as one JSON object', 'ask this running netproxy, whatever the other flags say');
   addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
   policyFlags(command, to);
+  proxyFlags(command, to);
   command.optionsGroup('Process:');
   configFlag(command, to);
   command.addHelpText(

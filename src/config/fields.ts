@@ -6,6 +6,7 @@ import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { expandPublish, parsePublish } from '../forwarder/index.js';
+import { NoProxy, parseUpstream } from '../httpproxy/index.js';
 import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
 import { readRule } from '../policy/index.js';
 
@@ -122,6 +123,15 @@ export const publish = parsedBy('ports such as 127.0.0.1:8080:80/tcp or 8000-800
 
 /** The same of one port. */
 export const publishOne = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
+
+/** Whom HTTP requests go to. */
+export const upstream = parsedBy('an HTTP proxy such as http://proxy.corp:3128, or direct', parseUpstream);
+
+/** What goes past the proxy: one entry or several. */
+export const noProxy = matching(
+  'names, addresses and networks such as .example.org, 10.0.0.0/8 or <local>',
+  (text) => new NoProxy(text).invalid.length === 0,
+);
 
 const RATE = 'a rate such as 100mbit, 500kbit or 2gbit, or bits per second; 64kbit to 1000gbit';
 

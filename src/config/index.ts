@@ -10,5 +10,6 @@ export {
   type LinkConfig,
   configJsonSchema,
   configSchema,
+  httpProxySchema,
   switchSchema,
 } from './schema.js';

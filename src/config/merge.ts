@@ -12,6 +12,7 @@ export function mergeConfig(under: Config, over: Config): Config {
     ...withoutUndefined(over),
     ...section('dhcp', under, over),
     ...section('dns', under, over),
+    ...section('httpProxy', under, over),
     ...section('policy', under, over),
     ...section('limits', under, over),
     ...section('switch', under, over),
@@ -28,7 +29,7 @@ export function mergeConfig(under: Config, over: Config): Config {
   };
 }
 
-function section<K extends 'dhcp' | 'dns' | 'policy' | 'limits' | 'switch' | 'log'>(
+function section<K extends 'dhcp' | 'dns' | 'httpProxy' | 'policy' | 'limits' | 'switch' | 'log'>(
   key: K,
   under: Config,
   over: Config,
@@ -64,6 +65,8 @@ export function networkConfig(config: Config): NetworkConfig {
     udpNat: config.udpNat,
     dhcp: { ...config.dhcp, ...(statics.length === 0 ? {} : { statics }) },
     dns: config.dns,
+    // The proxy that this host uses is for its guests, too.
+    httpProxy: { environment: true, ...withoutUndefined(config.httpProxy ?? {}) },
     policy: config.policy,
     publish: config.publish,
     limits: config.limits,

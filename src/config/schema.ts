@@ -158,6 +158,28 @@ const dnsSchema = section({
     .describe('A second, of one guest; more is refused. Default 0: no limit'),
 });
 
+const upstreams = list(field.upstream);
+
+export const httpProxySchema = section({
+  explicit: yesNo.optional().describe('false: no proxy on the gateway. Default true'),
+  port: field.whole('', 1, 65_535).optional().describe('Its port on the gateway. Default 3128'),
+  names: list(field.dnsName)
+    .optional()
+    .describe('Names of the gateway for those who want the proxy. Default proxy.netproxy.internal'),
+  http: upstreams.optional().describe('Upstream proxies for http, in the order in which they are tried'),
+  https: upstreams.optional().describe('For CONNECT. Default: those of http'),
+  noProxy: list(field.noProxy)
+    .optional()
+    .describe('What goes past them: names, addresses, networks, .example.org, <local>'),
+  file: field.path.optional().describe("http_proxy.json as vpnkit's; read again when it changes"),
+  environment: yesNo
+    .optional()
+    .describe('http_proxy, https_proxy and no_proxy, where nothing else says whom to ask. Default true'),
+  caFile: field.path
+    .optional()
+    .describe("Certificates in PEM, believed beside Node's, for upstreams by https"),
+}).describe('The HTTP proxy on the gateway, and the proxies behind it');
+
 const policySchema = section({
   default: field
     .oneOf('allow', 'deny', 'ask')
@@ -272,6 +294,7 @@ export const configSchema = section({
   stateFile: field.path.optional().describe('Keeps leases over a restart; made when it does not exist'),
   dhcp: dhcpSchema.optional(),
   dns: dnsSchema.optional(),
+  httpProxy: httpProxySchema.optional(),
   policy: policySchema.optional(),
   publish: list(field.publish)
     .optional()

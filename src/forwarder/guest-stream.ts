@@ -43,6 +43,13 @@ export class GuestStream extends TcpDuplex implements TcpApplication {
     return this.endpoint.localPort;
   }
 
+  /** The connection for another application, when it is `releasable`. */
+  release(successor: TcpApplication): { readonly endpoint: TcpEndpoint; readonly ended: boolean } {
+    const { endpoint } = this;
+    endpoint.application = successor;
+    return { endpoint, ended: this.letGo() };
+  }
+
   // -- from the stack ------------------------------------------------------------------------------------------
 
   established(): void {

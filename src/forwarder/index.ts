@@ -3,6 +3,7 @@ export * from './outbound-tcp.js';
 export * from './udp-nat.js';
 export * from './udp-mapping.js';
 export * from './guest-stream.js';
+export * from './host-duplex.js';
 export * from './publish-spec.js';
 export * from './published.js';
 export * from './published-client.js';

@@ -19,6 +19,8 @@ import { UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PROHIBITED } from '../ic
 import type { Decision } from '../policy/index.js';
 import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
+import type { GuestStream } from './guest-stream.js';
+import type { HostDuplex } from './host-duplex.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 
 export const MAX_DIALS_PER_GUEST = 8192;
@@ -84,6 +86,7 @@ export function outboundCounters() {
   return {
     dialed: 0,
     opened: 0,
+    adopted: 0,
     refused: 0,
     unreachable: 0,
     timedOut: 0,
@@ -158,6 +161,18 @@ export class OutboundTcp implements FlowOwner {
 
   get pendingDials(): number {
     return this.perGuest.size === 0 ? 0 : [...this.perGuest.values()].reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Goes on with two connections that stand as one flow; false, and nothing was done, where bytes wait in one of them. */
+  adopt(guest: GuestStream, host: HostDuplex, peer: string): boolean {
+    if (!guest.releasable || !host.releasable) return false;
+    const flow = new TcpFlow(this, this.stack.flowId(), 'out', peer, this.stack.now());
+    this.live.add(flow);
+    this.counters.adopted++;
+    const near = guest.release(flow);
+    const far = host.release(flow);
+    flow.resume(near.endpoint, far.stream, near.ended, far.ended);
+    return true;
   }
 
   /** Answers a SYN as the policy decided. */

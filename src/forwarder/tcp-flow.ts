@@ -72,6 +72,17 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     if (this.hostEnded) endpoint.close();
   }
 
+  /** Both sides stand already; `…Ended`: which of them have sent FIN. */
+  resume(endpoint: TcpEndpoint, stream: HostStream, guestEnded: boolean, hostEnded: boolean): void {
+    this.endpoint = endpoint;
+    this.stream = stream;
+    this.phase = 'open';
+    this.guestEnded = guestEnded;
+    if (hostEnded) this.ended();
+    endpoint.push();
+    endpoint.pull();
+  }
+
   /** There is no guest for it: resets the host side. */
   dismiss(): void {
     this.phase = 'closed';

@@ -1,6 +1,8 @@
 export * from './dns-group.js';
 export * from './errno.js';
 export * from './listen-error.js';
+export { type ProxySources, proxySettings } from './proxy-settings.js';
+export { readAuthorities, secureStream } from './tls-client.js';
 export * from './node-io.js';
 export { NodeStream } from './node-stream.js';
 export * from './route-watch.js';

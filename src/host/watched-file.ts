@@ -76,6 +76,6 @@ export class WatchedFile<T> {
   private complain(errno: string): void {
     if (errno === 'ENOENT' || errno === this.complained) return;
     this.complained = errno;
-    this.logger.warn('cannot read a file of resolver settings', { path: this.path, errno });
+    this.logger.warn('cannot read a file of settings', { path: this.path, errno });
   }
 }

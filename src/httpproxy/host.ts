@@ -60,7 +60,6 @@ function parseIpv6(text: string): Host | undefined {
 
 /** Lower case; names in other scripts as DNS knows them. */
 function asciiName(text: string): string | undefined {
-   
   return /^[\x00-\x7f]*$/.test(text) ? text.toLowerCase() : urlHost(text);
 }
 

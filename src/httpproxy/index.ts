@@ -1,3 +1,27 @@
 /** The HTTP proxy: whom requests go to, and how. */
+export { type UpstreamStats } from './connector.js';
+export { type ProxyCounters } from './counters.js';
 export { type Host, formatHost, parseAuthority, parseHost } from './host.js';
 export { MAX_ENTRIES, NoProxy } from './no-proxy.js';
+export { HttpProxy, MAX_CLIENTS } from './server.js';
+export {
+  DEFAULT_HTTPS_PORTS,
+  DEFAULT_HTTP_PORTS,
+  NO_SETTINGS,
+  type ProxySettings,
+  type Route,
+  type RouteQuery,
+  environmentSettings,
+  hasUpstream,
+  routeOf,
+  vpnkitSettings,
+} from './settings.js';
+export {
+  type Client,
+  type Denial,
+  DEFAULT_TIMEOUTS,
+  type Judgement,
+  type ProxyDeps,
+  type ProxyTimeouts,
+} from './types.js';
+export { DIRECT, type ProxyUpstream, type Upstream, parseUpstream } from './upstream.js';

@@ -30,6 +30,7 @@ import { DnsService } from './dns-service.js';
 import { Guests } from './guests.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
 import { type PolicyParts, policyParts } from './policy-parts.js';
+import { ProxyService } from './proxy-service.js';
 import { Services } from './services.js';
 import { answerTime } from './time-service.js';
 import { withUnixListener } from './unix-listener.js';
@@ -53,6 +54,7 @@ export interface Parts extends PolicyParts {
   readonly asking: Asking;
   readonly dhcp: DhcpService;
   readonly dns: DnsService;
+  readonly proxy: ProxyService;
   readonly roster: Guests;
   readonly state: NetworkState;
   /** Absent where nothing is known of the host. */
@@ -113,6 +115,17 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     config.policy?.askTimeout,
   );
   upper.parts = { stack, services, outbound, nat, publisher, dhcp, pings, judge, asking };
+  const proxy = new ProxyService(config.httpProxy ?? {}, {
+    services,
+    stack,
+    addresses,
+    dns,
+    outbound,
+    io,
+    pool,
+    judge,
+    logger,
+  });
   return {
     logger,
     scheduler,
@@ -130,6 +143,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     publisher,
     dhcp,
     dns,
+    proxy,
     roster,
     routes:
       networks === undefined

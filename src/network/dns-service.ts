@@ -1,6 +1,6 @@
 /** DNS on the gateway, UDP and TCP 53: the server on the wire, fed by leases and by the host's own resolving. */
 import { decode, encode } from 'dns-packet';
-import { type Ipv4, type Logger, NetproxyError, Timer, parseIpv4 } from '../core/index.js';
+import { type Ipv4, type Logger, NetproxyError, Timer, formatIpv4, parseIpv4 } from '../core/index.js';
 import {
   BuiltinNames,
   CLASS_IN,
@@ -25,6 +25,7 @@ import { DnsNames } from './dns-names.js';
 import { Guest } from './guest.js';
 import type { Judge } from './judge.js';
 import type { NameMemories } from './name-memories.js';
+import { DEFAULT_PROXY_NAMES } from './proxy-service.js';
 import type { Services } from './services.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 
@@ -75,7 +76,7 @@ export class DnsService {
       gateway: gatewayIp,
       hostAlias,
       subnet,
-      hosts: extraHosts(config),
+      hosts: [...proxyHosts(config, gatewayIp), ...extraHosts(config)],
       guests: {
         addressOf: (name) => dhcp.server.addressOf(name),
         nameOf: (ip) => dhcp.server.leaseAt(ip)?.hostname,
@@ -208,6 +209,16 @@ function callsOf(lookups: NativeLookups | undefined) {
     getaddrinfo: (name: string) => lookups.addresses(name),
     getnameinfo: (address: string) => lookups.nameOf(address),
   };
+}
+
+/** The names of the HTTP proxy, which is the gateway; those of the configuration are asked first. */
+function proxyHosts({ httpProxy = {}, dns = {} }: NetworkConfig, gatewayIp: Ipv4) {
+  if (httpProxy.explicit === false) return [];
+  const taken = new Set(Object.keys(dns.hosts ?? {}));
+  const names = httpProxy.names ?? DEFAULT_PROXY_NAMES;
+  return names
+    .filter((name) => !taken.has(name))
+    .map((name) => ({ name, addresses: [formatIpv4(gatewayIp)] }));
 }
 
 function extraHosts(config: NetworkConfig) {

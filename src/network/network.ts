@@ -171,6 +171,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       await new Promise<void>((resolve) => void this.parts.scheduler.after(10, resolve));
     }
     this.parts.services.stop();
+    this.parts.proxy.stop();
     this.parts.dns.stop();
     this.parts.dhcp.stop();
     this.parts.routes?.stop();

@@ -29,6 +29,7 @@ export interface NetworkConfig {
   readonly udpNat?: UdpNatMode | undefined;
   readonly dhcp?: DhcpOptionsConfig | undefined;
   readonly dns?: DnsConfig | undefined;
+  readonly httpProxy?: HttpProxyConfig | undefined;
   readonly policy?: PolicyOptions | undefined;
   /** Ports of the host that lead into guests, as `--publish` takes them. */
   readonly publish?: readonly (string | PublishSpec)[] | undefined;
@@ -128,6 +129,28 @@ export interface DnsConfig {
   readonly staleSeconds?: number | undefined;
   /** Queries of one guest a second, as many at once; 0: no limit. Default 0. */
   readonly rate?: number | undefined;
+}
+
+/** Whom HTTP requests of guests go to. The first of `http` and `https`, `file`, `environment` that says something holds. */
+export interface HttpProxyConfig {
+  /** false: no proxy on the gateway. Default true. */
+  readonly explicit?: boolean | undefined;
+  /** Its port. Default 3128. */
+  readonly port?: number | undefined;
+  /** Its names, beside those of the gateway. Default `proxy.netproxy.internal`. */
+  readonly names?: readonly string[] | undefined;
+  /** Upstream proxies in the order in which they are tried: URLs (http, https, socks5, socks5h), `HOST:PORT`, `direct`. */
+  readonly http?: readonly string[] | undefined;
+  /** For CONNECT and https. Default: those of `http`. */
+  readonly https?: readonly string[] | undefined;
+  /** What goes past them: names, networks, `*.example.org`, `<local>` (docs/http-proxy.md). */
+  readonly noProxy?: readonly string[] | undefined;
+  /** http_proxy.json as of vpnkit; read again when it changes. */
+  readonly file?: string | undefined;
+  /** `http_proxy`, `https_proxy`, `no_proxy`: true, those of this process. Default false. */
+  readonly environment?: boolean | Readonly<Record<string, string | undefined>> | undefined;
+  /** Certificates in PEM that are believed beside Node's, for upstreams by https. */
+  readonly caFile?: string | undefined;
 }
 
 export interface PolicyOptions {

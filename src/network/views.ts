@@ -162,6 +162,7 @@ export function statsOf(parts: Parts) {
     dhcp: parts.dhcp.counters,
     state: parts.state.counters,
     dns: parts.dns.counters,
+    httpProxy: parts.proxy.counters,
     rules: Object.fromEntries(parts.policy.counts()),
     policy: { ...parts.audit.counters },
     names: parts.names.counters,

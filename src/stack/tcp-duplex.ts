@@ -58,6 +58,19 @@ export abstract class TcpDuplex extends Duplex {
     else if (this.wantsData) this.deliver();
   }
 
+  /** No bytes wait in it, and neither half has ended. */
+  get releasable(): boolean {
+    if (this.side === undefined || this.over || this.writableEnded || this.pushedEnd) return false;
+    return this.pending === undefined && this.writableLength + this.readableLength === 0;
+  }
+
+  /** Lets go of a `releasable` connection, which goes on with somebody else. Returns whether the peer has sent FIN. */
+  protected letGo(): boolean {
+    this.over = true;
+    this.destroy();
+    return this.peerEnded;
+  }
+
   /** The connection ends without a word to anybody. */
   protected abandon(): void {
     this.over = true;

@@ -1,0 +1,51 @@
+/** The flags of the HTTP proxy. */
+import type { Command } from 'commander';
+import { field, httpProxySchema } from '../config/index.js';
+import type { Collected } from './collect.js';
+import { add, numberOf } from './flags.js';
+
+/** Upstream proxies, what goes past them, and the proxy on the gateway. */
+export function proxyFlags(command: Command, to: Collected): void {
+  command.optionsGroup('HTTP proxy:');
+  const { shape: keys } = httpProxySchema;
+  for (const [name, key, what] of [
+    [
+      '--http-proxy',
+      'http',
+      "upstream proxy instead of the environment's: [http|https|socks5|socks5h://][USER:PASSWORD@]HOST[:PORT], or direct (repeatable; the next one when one fails)",
+    ],
+    ['--https-proxy', 'https', 'the same for CONNECT (default: those of --http-proxy)'],
+  ] as const) {
+    add(command, `${name} <url>`, what, (text, flag) => {
+      to.httpProxy[key] = [...(to.httpProxy[key] ?? []), to.check(flag, field.upstream, text)];
+    });
+  }
+  add(
+    command,
+    '--proxy-exclude <list>',
+    'what goes past the upstream: example.org,10.0.0.0/8,<local> (repeatable)',
+    (text, flag) => {
+      to.httpProxy.noProxy = [...(to.httpProxy.noProxy ?? []), to.check(flag, field.noProxy, text)];
+    },
+  );
+  add(
+    command,
+    '--proxy-file <file>',
+    "vpnkit's http_proxy.json instead; read again when it changes",
+    (text, flag) => {
+      to.httpProxy.file = to.check(flag, field.path, text);
+    },
+  );
+  add(command, '--proxy-ca <file>', 'certificates (PEM) for upstreams by https', (text, flag) => {
+    to.httpProxy.caFile = to.check(flag, field.path, text);
+  });
+  add(
+    command,
+    '--proxy-port <port|off>',
+    'port of the HTTP proxy on the gateway (default: 3128)',
+    (text, flag) => {
+      if (text === 'off') to.httpProxy.explicit = false;
+      else to.httpProxy.port = to.check(flag, keys.port, numberOf(text));
+    },
+  );
+}

@@ -1,0 +1,65 @@
+/** Two streams become one tunnel: FIN goes along as FIN, trouble of one side ends the other. */
+import type { Duplex } from 'node:stream';
+
+/** Writes all of it; resolves when the stream took it. */
+function give(stream: Duplex, bytes: Uint8Array): Promise<void> {
+  if (bytes.length === 0) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    stream.write(bytes, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** Everything that is readable now. */
+function drain(stream: Duplex): Buffer {
+  const chunks: Buffer[] = [];
+  for (let chunk = stream.read() as Buffer | null; chunk !== null; chunk = stream.read() as Buffer | null)
+    chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Joins a guest's stream and one to the outside for good; both are theirs alone now. `splice` moves the bytes outside of Node's
+ * streams where it can. Resolves when they are joined; then nothing waits for anything.
+ */
+export async function join(
+  guest: Duplex,
+  host: Duplex,
+  splice: (guest: Duplex, host: Duplex) => boolean,
+): Promise<void> {
+  const fail = (): void => {
+    guest.destroy();
+    host.destroy();
+  };
+  guest.on('error', fail).on('close', fail);
+  host.on('error', fail).on('close', fail);
+  guest.pause();
+  host.pause();
+  try {
+    await Promise.all([give(host, drain(guest)), give(guest, drain(host))]);
+  } catch {
+    fail();
+    return;
+  }
+  if (guest.destroyed || host.destroyed) return;
+  guest.off('error', fail).off('close', fail);
+  host.off('error', fail).off('close', fail);
+  if (splice(guest, host)) return;
+  pipeBoth(guest, host);
+}
+
+function pipeBoth(a: Duplex, b: Duplex): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    from.pipe(to);
+    from.once('error', () => to.destroy());
+    from.once('close', () => {
+      // A stream that is closed without its end was reset; one that ended has told so by pipe.
+      if (!from.readableEnded || !from.writableFinished) to.destroy();
+    });
+  }
+}

@@ -1,0 +1,201 @@
+/** The HTTP proxy on the gateway: node streams for its parser, the policy for its destinations, flows for its tunnels. */
+import type { Duplex } from 'node:stream';
+import { type BlockPool, type HostIo, type Logger, NetproxyError, formatIpv4 } from '../core/index.js';
+import { GuestStream, HostDuplex, type OutboundTcp } from '../forwarder/index.js';
+import { proxySettings, readAuthorities, secureStream } from '../host/index.js';
+import {
+  type Client,
+  type Denial,
+  type Host,
+  HttpProxy,
+  type Judgement,
+  NO_SETTINGS,
+  NoProxy,
+  type ProxyDeps,
+  type ProxySettings,
+  formatHost,
+  parseUpstream,
+} from '../httpproxy/index.js';
+import { type Decision, LOOPBACK, nameFits, ruleCovers } from '../policy/index.js';
+import type { Stack } from '../stack/index.js';
+import type { Addresses } from './addresses.js';
+import type { DnsService } from './dns-service.js';
+import type { Guest } from './guest.js';
+import type { Judge } from './judge.js';
+import type { Services } from './services.js';
+import type { HttpProxyConfig } from './types.js';
+
+export const DEFAULT_PROXY_PORT = 3128;
+/** Names of the gateway for those who want the proxy. */
+export const DEFAULT_PROXY_NAMES: readonly string[] = ['proxy.netproxy.internal'];
+
+export interface ProxyServiceParts {
+  readonly services: Services;
+  readonly stack: Stack;
+  readonly addresses: Addresses;
+  readonly dns: DnsService;
+  readonly outbound: OutboundTcp;
+  readonly io: HostIo;
+  readonly pool: BlockPool;
+  readonly judge: Judge;
+  readonly logger: Logger;
+}
+
+export class ProxyService {
+  private readonly proxy: HttpProxy;
+  private readonly parts: ProxyServiceParts;
+  private readonly settings: () => ProxySettings;
+  private readonly authorities: readonly string[] | undefined;
+
+  /** Throws ERR_NETPROXY_CONFIG. */
+  constructor(config: HttpProxyConfig, parts: ProxyServiceParts) {
+    this.parts = parts;
+    const { services, addresses, logger, stack } = parts;
+    this.settings = proxySettings(
+      {
+        fixed: fixedSettings(config),
+        file: config.file,
+        environment: environmentOf(config.environment),
+      },
+      logger,
+    );
+    this.authorities = config.caFile === undefined ? undefined : readAuthorities(config.caFile);
+    this.proxy = new HttpProxy(this.deps(stack));
+    if (config.explicit === false) return;
+    services.addTcp(addresses.gatewayIp, config.port ?? DEFAULT_PROXY_PORT, 'proxy', (stream, guest) => {
+      this.proxy.accept(stream, this.clientOf(guest));
+    });
+  }
+
+  get counters() {
+    return {
+      ...this.proxy.counters,
+      ...this.proxy.size,
+      upstreams: Object.fromEntries(
+        [...this.proxy.upstreams()].map(([name, { downUntil: _until, pause: _pause, ...counts }]) => [
+          name,
+          counts,
+        ]),
+      ),
+    };
+  }
+
+  stop(): void {
+    this.proxy.stop();
+  }
+
+  private deps(stack: Stack): ProxyDeps {
+    const { dns, logger, outbound } = this.parts;
+    return {
+      scheduler: stack.deps.scheduler,
+      logger,
+      settings: this.settings,
+      resolve: (name) => dns.resolve(name),
+      dial: (host, port, signal) => this.dial(host, port, signal),
+      secure: (stream, { host }) =>
+        secureStream(stream, host.kind === 'ipv6' ? host.text : formatHost(host), this.authorities),
+      splice: (guest, host, peer) =>
+        guest instanceof GuestStream && host instanceof HostDuplex && outbound.adopt(guest, host, peer),
+    };
+  }
+
+  /** What was judged, or an upstream of the settings. */
+  private async dial(host: Host, port: number, signal: AbortSignal): Promise<Duplex> {
+    const { io, pool, stack } = this.parts;
+    const target = { kind: 'tcp', host: await this.addressOf(host), port } as const;
+    return HostDuplex.dial({ io, pool, memory: stack.deps.memory }, target, signal);
+  }
+
+  /** A guest as the proxy sees it: its name, and what its policy says. */
+  private clientOf(guest: Guest): Client {
+    const { judge, dns } = this.parts;
+    const { name, policy } = guest;
+    return {
+      name,
+      judgeName: (asked) => {
+        const denied = judge.deniedName(asked, guest, () => dns.isOwnName(asked));
+        return denied === undefined ? undefined : refused(denied);
+      },
+      judge: (ip, port, asked) =>
+        judgementOf(
+          policy.decide({
+            protocol: 'tcp',
+            ip,
+            port,
+            guest: name,
+            name: asked,
+            resolvedFrom: asked,
+            source: guest.address,
+          }),
+        ),
+      judgeUnknown: (asked, port) => judgeUnknown(guest, asked, port),
+    };
+  }
+
+  private async addressOf(host: Host): Promise<string> {
+    if (host.kind === 'ipv6') return host.text;
+    const ip = host.kind === 'ipv4' ? host.ip : await this.parts.dns.resolve(host.name);
+    // The alias is what guests call the host; from here it is the loopback.
+    return formatIpv4(ip === this.parts.addresses.hostAlias ? LOOPBACK : ip);
+  }
+}
+
+function environmentOf(given: HttpProxyConfig['environment']) {
+  return given === true ? process.env : given === false ? undefined : given;
+}
+
+/** What the configuration says itself; undefined when it names no upstream. Throws ERR_NETPROXY_CONFIG. */
+function fixedSettings(config: HttpProxyConfig): ProxySettings | undefined {
+  const { http, https, noProxy } = config;
+  if (http === undefined && https === undefined) return undefined;
+  if (config.file !== undefined)
+    throw new NetproxyError(
+      'ERR_NETPROXY_CONFIG',
+      'httpProxy: http or https, and file, both say whom to ask',
+      {
+        remedy: 'Give the one or the other.',
+      },
+    );
+  const list = new NoProxy(noProxy ?? []);
+  if (list.invalid.length > 0)
+    throw new NetproxyError(
+      'ERR_NETPROXY_CONFIG',
+      `httpProxy.noProxy: "${list.invalid[0]!}" is neither a name nor an address nor a network`,
+    );
+  return {
+    ...NO_SETTINGS,
+    http: (http ?? []).map(parseUpstream),
+    https: (https ?? http ?? []).map(parseUpstream),
+    noProxy: list,
+    source: 'the configuration',
+  };
+}
+
+function judgementOf(decision: Decision): Judgement {
+  const { verdict } = decision;
+  if (verdict.kind === 'dial')
+    return { kind: 'dial', ip: verdict.ip, port: verdict.port, direct: verdict.via !== 'direct' };
+  return refused(decision);
+}
+
+function refused({ verdict, rule, why, id }: Decision): Denial {
+  const asks = verdict.kind === 'ask' ? ', and nobody is asked about requests to the proxy' : '';
+  return { kind: 'deny', rule, why: `${why}${asks}`, decision: id };
+}
+
+/** Of a name that only an upstream knows, rules about addresses say nothing; those by name and about everything do. */
+function judgeUnknown({ name: guest, policy }: Guest, asked: string, port: number): Denial | undefined {
+  const entry = [...policy.own.all, ...policy.table.all].find(({ rule }) => {
+    const { target } = rule;
+    if (!ruleCovers(rule, 'tcp', port, guest)) return false;
+    return target.kind === 'any' || (target.kind === 'name' && nameFits(target, asked));
+  });
+  const action = entry?.rule.action ?? policy.defaultAction;
+  if (action === 'allow') return undefined;
+  const rule = entry?.rule.text ?? 'default';
+  const why =
+    entry === undefined
+      ? 'the name has no address here, and what is not known is not allowed'
+      : `the rule "${rule}" speaks of it`;
+  return { kind: 'deny', rule, why, decision: 0 };
+}
