@@ -123,6 +123,15 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     { line: 'GET /v1/ports?port=8080', status: 200, holds: { id: 1 } },
     { line: 'GET /v1/ports?after=2', status: 200 },
   ],
+  'GET /v1/dns/explain': [
+    {
+      line: 'GET /v1/dns/explain?name=gateway.docker.internal',
+      status: 200,
+      holds: { type: 'A', rcode: 'noError', answers: ['gateway.docker.internal 60 A 192.168.127.1'] },
+    },
+    { line: 'GET /v1/dns/explain?name=a..b', status: 400 },
+    { line: 'GET /v1/dns/explain?name=a.b&type=NOTYPE', status: 400 },
+  ],
   'PUT /v1/dns/zones/{name}': [
     {
       line: 'PUT /v1/dns/zones/corp.example',

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { pageQuery } from './page.js';
 import type { Answer, Route } from './route.js';
 import * as policy from './policy-schemas.js';
+import * as dns from './dns-schemas.js';
 import * as schemas from './schemas.js';
 import { packageVersion } from './version.js';
 import { PROBLEM_TYPE } from './problem.js';
@@ -30,6 +31,8 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
   ['Learned', policy.learnedSchema],
   ['Explanation', policy.explanationSchema],
   ['Zone', schemas.zoneSchema],
+  ['DnsExplanation', dns.dnsExplanationSchema],
+  ['DnsAnswer', dns.dnsAnswerSchema],
   ['LogLevel', schemas.logLevelSchema],
   ['Event', schemas.eventSchema],
   ['Problem', schemas.problemSchema],

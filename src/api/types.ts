@@ -1,6 +1,7 @@
 /** What the control API gives, as types. */
 import type * as z from 'zod';
 import type * as policy from './policy-schemas.js';
+import type * as dns from './dns-schemas.js';
 import type * as schemas from './schemas.js';
 
 export type ApiVersion = z.output<typeof schemas.versionSchema>;
@@ -23,5 +24,7 @@ export type ApiLearned = z.output<typeof policy.learnedSchema>;
 export type ApiExplainQuery = z.output<typeof policy.explainQuery>;
 export type ApiExplanation = z.output<typeof policy.explanationSchema>;
 export type ApiEvent = z.output<typeof schemas.eventSchema>;
+export type ApiDnsExplanation = z.output<typeof dns.dnsExplanationSchema>;
+export type ApiDnsAnswer = z.output<typeof dns.dnsAnswerSchema>;
 export type ApiZone = z.output<typeof schemas.zoneSchema>;
 export type ApiTcpInfo = z.output<typeof schemas.tcpInfoSchema>;

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ApiLab, apiLab } from '../api/api.testutil.js';
+import { connectApi } from '../client/index.js';
 import { netproxy } from './cli.testutil.js';
 
 let api: ApiLab;
@@ -75,5 +76,81 @@ describe('netproxy dns zones', () => {
       code: 2,
       err: expect.stringContaining(why) as string,
     });
+  });
+});
+
+describe('netproxy dns explain', () => {
+  it('tells each step of a running netproxy', async () => {
+    expect(await ask('dns explain', 'gateway.docker.internal')).toEqual({
+      code: 0,
+      out: 'policy    allowed\nbuiltin * built-in names and guests\nnoError\n  gateway.docker.internal 60 A 192.168.127.1\n',
+      err: '',
+    });
+    const { out } = await ask('dns explain', 'localhost', 'aaaa', '--json');
+    expect(JSON.parse(out)).toMatchObject({
+      type: 'AAAA',
+      steps: [
+        { source: 'policy', answers: false },
+        { source: 'builtin', answers: true },
+      ],
+      rcode: 'noError',
+    });
+    expect(await ask('dns explain', 'a.example', 'NOTYPE')).toMatchObject({ code: 2 });
+  });
+
+  it('goes by the file alone', async () => {
+    const config = file(
+      JSON.stringify({
+        version: 1,
+        dns: {
+          zones: [{ name: 'corp.example', records: [{ name: 'www', type: 'A', value: '10.0.0.1' }] }],
+        },
+      }),
+    );
+    const { code, out } = await netproxy('dns', 'explain', 'www.corp.example', 'MX', '--config', config);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: 'policy    allowed\nbuiltin   built-in names and guests\nzone    * corp.example\nnoError\n',
+    });
+  });
+});
+
+describe('netproxy dns log', () => {
+  it('tells what guests were answered', async () => {
+    const { lab } = api;
+    await lab.run(lab.guest.resolve('gateway.docker.internal', 'A'));
+    const { code, out } = await ask('dns log', '--guest', 'guest1', '--last', '200');
+    expect(code).toBe(0);
+    expect(out.split('\n')[0]).toMatch(
+      /^\d\d:\d\d:\d\d\.\d{3} guest1 gateway\.docker\.internal A: noError \(1\) by builtin, \d+\.\d ms$/,
+    );
+    const [first] = (await ask('dns log', '--json')).out.split('\n');
+    expect(JSON.parse(first!)).toMatchObject({
+      guest: 'guest1',
+      type: 'A',
+      source: 'builtin',
+      rcode: 0,
+      answers: 1,
+    });
+    expect((await ask('dns log', '--guest', 'nobody')).out).toBe('');
+  });
+
+  it('goes on as it happens', async () => {
+    const { lab } = api;
+    const client = connectApi({ address: api.address });
+    const stop = new AbortController();
+    const log = client.dnsLog({ signal: stop.signal });
+    const next = log.next();
+    // The stream stands once its headers are there; questions are asked until one is told.
+    let told = false;
+    void next.then(() => (told = true));
+    while (!told) {
+      await lab.run(lab.guest.resolve('gateway.docker.internal', 'A'));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await next).value).toMatchObject({ name: 'gateway.docker.internal', guest: 'guest1' });
+    stop.abort();
+    await log.next().catch(() => undefined);
+    client.close();
   });
 });

@@ -20,12 +20,7 @@ export interface EventsOptions extends RemoteOptions {
 /** Prints what happened lately, and with --follow what happens until the end of netproxy. */
 export async function events(options: EventsOptions, terminal: Terminal): Promise<number> {
   const follow = options.follow === true;
-  const last =
-    options.last === undefined
-      ? follow
-        ? 0
-        : 256
-      : checkFlag('--last', field.whole('events', 0, 256), Number(options.last));
+  const last = lastOf(options);
   const types = options.types?.split(',') as ApiEvent['event'][] | undefined;
   let dropped: string | undefined;
   await withClient(options, async (client) => {
@@ -38,6 +33,12 @@ export async function events(options: EventsOptions, terminal: Terminal): Promis
   if (dropped !== undefined)
     throw new NetproxyError('ERR_NETPROXY_API', `events were written faster than they were read: ${dropped}`);
   return EXIT.ok;
+}
+
+/** How many of those that were told already come first. */
+export function lastOf({ last, follow }: Pick<EventsOptions, 'last' | 'follow'>): number {
+  if (last === undefined) return follow === true ? 0 : 256;
+  return checkFlag('--last', field.whole('events', 0, 256), Number(last));
 }
 
 /** An event in a line for people. */

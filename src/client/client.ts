@@ -2,6 +2,8 @@
 import type { Readable } from 'node:stream';
 import type {
   ApiAnswer,
+  ApiDnsAnswer,
+  ApiDnsExplanation,
   ApiEvent,
   ApiExplainQuery,
   ApiExplanation,
@@ -56,6 +58,16 @@ export interface EventsOptions {
   readonly follow?: boolean | undefined;
   /** Called when the server listens: what happens from then on is told. */
   readonly opened?: (() => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DnsLogOptions {
+  /** Only answers to this guest. */
+  readonly guest?: string | undefined;
+  /** Begin with this many of those that were given already, 0 to 256. Default 0. */
+  readonly last?: number | undefined;
+  /** false: end behind those. Default true. */
+  readonly follow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -122,6 +134,19 @@ export class ApiClient {
 
   async unpublish(id: number): Promise<void> {
     await this.transport.json({ method: 'DELETE', path: `/v1/ports/${id}` });
+  }
+
+  /** How a name is found, and what is found. */
+  explainName(name: string, type?: string): Promise<ApiDnsExplanation> {
+    return this.get('/v1/dns/explain', { name, type });
+  }
+
+  /** Answers of the gateway's DNS to guests. One that reads too slowly comes to an end. */
+  async *dnsLog(options: DnsLogOptions = {}): AsyncGenerator<ApiDnsAnswer> {
+    const { signal, ...query } = options;
+    yield* readEvents<ApiDnsAnswer>(
+      await this.transport.open({ path: '/v1/dns/log', query, signal, stream: true }),
+    );
   }
 
   /** Zones of one's own that the gateway's DNS answers from. */

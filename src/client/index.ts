@@ -6,11 +6,20 @@
  * const client = connectApi({ address: 'unix:/run/netproxy.sock' });
  * for await (const flow of client.flows({ guest: 'build' })) console.log(flow.peer, flow.state);
  */
-export { ApiClient, connectApi, type ClientOptions, type EventsOptions, type FlowFilter } from './client.js';
+export {
+  ApiClient,
+  connectApi,
+  type ClientOptions,
+  type DnsLogOptions,
+  type EventsOptions,
+  type FlowFilter,
+} from './client.js';
 export { defaultApiAddress } from './address.js';
 export type {
   ApiAnswer,
   ApiDecision,
+  ApiDnsAnswer,
+  ApiDnsExplanation,
   ApiEvent,
   ApiExplainQuery,
   ApiExplanation,

@@ -28,6 +28,8 @@ export {
   type GvproxyZone,
 } from './zones-gvproxy.js';
 export { Zones, type ZoneConfig, type ZoneRecord } from './zones.js';
+export { DNS_LOGGED, DnsLog, type DnsLogEntry } from './log.js';
+export { recordType, typeName } from './type-names.js';
 export { HostsFileNames } from './hosts.js';
 export { LATENCY_BUCKETS } from './tally.js';
 export { DnsCache, type DnsCacheCounters, type DnsCacheOptions } from './cache.js';

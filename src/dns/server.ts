@@ -39,7 +39,16 @@ import {
 import { GuestQuotas } from './quotas.js';
 import { SystemNames, isSystemName } from './system.js';
 import { DnsTally } from './tally.js';
-import type { DnsConfig, DnsCounters, DnsGuest, DnsSource, DnsTransport, SystemMode } from './types.js';
+import type {
+  DnsConfig,
+  DnsCounters,
+  DnsGuest,
+  DnsSource,
+  DnsStep,
+  DnsTransport,
+  DnsUpstream,
+  SystemMode,
+} from './types.js';
 
 /** How long a client waits for servers while something stale is at hand, ms (RFC 8767 section 5). */
 const STALE_PATIENCE = 1800;
@@ -142,7 +151,7 @@ export class DnsServer {
       }
       case 'query': {
         const { query } = parsed;
-        const known = this.immediate(query, guest, now);
+        const known = this.quotas.admit(guest, now) ? this.immediate(query, guest) : TOO_FAST;
         if (known) return this.write(query, transport, guest, known, 0);
         const entry = this.cache.find(query, now);
         if (entry) return this.writeCached(entry, query, transport, guest, 'cache', now, 0);
@@ -163,13 +172,14 @@ export class DnsServer {
   }
 
   /** What is known without asking anybody. */
-  private immediate(query: DnsQuery, guest: DnsGuest, now: Millis): Authored | undefined {
+  private immediate(query: DnsQuery, guest: DnsGuest, steps?: DnsStep[]): Authored | undefined {
     const { question } = query;
-    if (!this.quotas.admit(guest, now)) return TOO_FAST;
     const denial = this.config.decide?.(question.name, guest);
+    steps?.push({ source: 'policy', answers: denial !== undefined });
     if (denial !== undefined) return denied(denial);
     for (const names of this.config.local) {
       const parts = names.resolve(question, guest);
+      steps?.push({ source: names.source, answers: parts !== undefined });
       if (parts) return { source: names.source, parts };
     }
     if (question.type === RecordType.AXFR || question.type === RecordType.IXFR) return NO_TRANSFERS;
@@ -179,6 +189,24 @@ export class DnsServer {
       this.cache.flush();
     }
     return undefined;
+  }
+
+  /** The way of a query, step by step to the one that answers it, by the functions that queries pass. Nobody is asked. */
+  explain(bytes: Uint8Array, guest: DnsGuest, now: Millis): readonly DnsStep[] {
+    const steps: DnsStep[] = [];
+    const parsed = parseQuery(bytes, this.names);
+    if (parsed.kind !== 'query' || this.immediate(parsed.query, guest, steps)) return steps;
+    const isCached = this.cache.find(parsed.query, now) !== undefined;
+    steps.push({ source: 'cache', answers: isCached });
+    if (!isCached)
+      steps.push({ source: this.upstreamOf(parsed.query) ? 'relay' : 'resolver', answers: true });
+    return steps;
+  }
+
+  /** Whose name servers are asked; undefined: the host's resolver is. */
+  private upstreamOf(query: DnsQuery): DnsUpstream | undefined {
+    const route = this.config.route?.(query.question.name);
+    return route ?? (this.isForSystem(query) ? undefined : this.config.upstream);
   }
 
   private mode(): SystemMode {
@@ -193,8 +221,7 @@ export class DnsServer {
     now: Millis,
     later: () => DnsTaker,
   ): number {
-    const route = this.config.route?.(query.question.name);
-    const upstream = route ?? (this.isForSystem(query) ? undefined : this.config.upstream);
+    const upstream = this.upstreamOf(query);
     const stale = this.cache.servesStale ? this.cache.findStale(query, now) : undefined;
     if (stale && now < stale.staleUntil) {
       return this.writeCached(stale, query, transport, guest, 'stale', now, 0);

@@ -143,6 +143,13 @@ export type DnsSource =
   | 'limit'
   | 'deadline'
   | 'error';
+/** One step on the way of a query. */
+export interface DnsStep {
+  readonly source: DnsSource;
+  /** false: it goes on to the next one. */
+  readonly answers: boolean;
+}
+
 export type DnsDrop = 'tooShort' | 'notAQuery';
 
 export interface DnsCounters {

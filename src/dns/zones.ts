@@ -155,6 +155,11 @@ export class Zones implements LocalNames {
     return { rcode, authoritative: true, answers, authorities };
   }
 
+  /** The zone that a name (normal) is in. */
+  zoneName(name: string): string | undefined {
+    return this.zoneOf(name)?.name;
+  }
+
   /** Whether a name (normal) is an alias that leads out of own zones. */
   leadsOut(name: string): boolean {
     if (!this.covers(name)) return false;

@@ -6,6 +6,7 @@ import {
   CLASS_IN,
   DNS_PORT,
   type DnsCacheOptions,
+  DnsLog,
   type DnsGuest,
   DnsServer,
   DnsTcpServer,
@@ -34,6 +35,7 @@ const RELAYED = 100;
 
 export class DnsService {
   readonly control: DnsControl;
+  private readonly log = new DnsLog(() => Date.now());
   private readonly server: DnsServer;
   /** Names that netproxy answers by itself. */
   private readonly own: readonly LocalNames[];
@@ -89,7 +91,6 @@ export class DnsService {
       now: () => stack.now(),
       chosen: system && ((name) => system.chosen.find(name)?.upstream),
     });
-    this.control = new DnsControl(sources.zones);
     this.own = [builtin, sources.zones];
     this.server = new DnsServer({
       local: sources.local,
@@ -99,8 +100,11 @@ export class DnsService {
       mode,
       decide: (name, guest) =>
         guest instanceof Guest ? judge.deniedName(name, guest, () => this.isOwnName(name, guest)) : undefined,
-      observe: ({ guest, question, answer }) => {
-        if (!(guest instanceof Guest) || question === undefined) return;
+      observe: (event) => {
+        const { guest, question, answer } = event;
+        if (!(guest instanceof Guest)) return;
+        this.log.add(event, guest.name);
+        if (question === undefined) return;
         const memory = names.for(guest.name);
         eachAddress(answer, (ip, ttl) => {
           memory.learn(question.name, ip, ttl);
@@ -114,6 +118,16 @@ export class DnsService {
       seed: stack.deps.random.u32(),
     });
     sources.server = this.server;
+    this.control = new DnsControl({
+      zones: sources.zones,
+      log: this.log,
+      server: this.server,
+      system,
+      now: () => stack.now(),
+      arm: () => {
+        this.arm();
+      },
+    });
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
     services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
       this.udp(datagram, guest);

@@ -1,11 +1,14 @@
-/** The gateway's DNS: zones of one's own. */
+/** The gateway's DNS: how names are found, what was answered, zones of one's own. */
 import * as z from 'zod';
 import { field } from '../../config/index.js';
-import type { ZoneConfig } from '../../index.js';
+import { typeName } from '../../dns/index.js';
+import type { DnsLogEntry, ZoneConfig } from '../../index.js';
 import { Problem } from '../problem.js';
-import { json, nothing, page } from '../route.js';
+import { json, nothing, page, stream } from '../route.js';
+import { dnsAnswerSchema, dnsExplainQuery, dnsExplanationSchema, dnsLogQuery } from '../dns-schemas.js';
 import { zoneSchema } from '../schemas.js';
-import type { ApiZone } from '../types.js';
+import { MAX_QUEUED } from '../streams.js';
+import type { ApiDnsAnswer, ApiZone } from '../types.js';
 
 const nameParams = z.strictObject({ name: field.dnsName });
 
@@ -18,6 +21,47 @@ function given(zone: ZoneConfig | undefined, name: string): ApiZone {
 }
 
 export const dnsRoutes = [
+  json({
+    method: 'GET',
+    path: '/v1/dns/explain',
+    summary: 'How a name is found, step by step, and what is found',
+    query: dnsExplainQuery,
+    json: dnsExplanationSchema,
+    respond: async ({ network, query }) => {
+      const { steps, answers, rcode, ...told } = await network.dns.explain(query);
+      return { ...told, steps: [...steps], answers: [...answers], ...(rcode === undefined ? {} : { rcode }) };
+    },
+  }),
+  stream({
+    method: 'GET',
+    path: '/v1/dns/log',
+    summary: 'Answers to guests, as server-sent events',
+    query: dnsLogQuery,
+    type: 'text/event-stream',
+    item: dnsAnswerSchema,
+    refusals: { 503: 'Too many streams are open' },
+    respond: ({ network, streams, query: { guest, last = 0, follow = true } }) => {
+      streams.check();
+      return (response) => {
+        streams.enter(response);
+        const wants = (entry: DnsLogEntry): boolean => guest === undefined || entry.guest === guest;
+        const past = network.dns.log().filter(wants);
+        for (const entry of past.slice(Math.max(0, past.length - last))) response.write(frameOf(entry));
+        if (!follow) {
+          response.end();
+          return;
+        }
+        response.flushHeaders();
+        const end = network.dns.watch((entry) => {
+          // Who reads too slowly misses the rest.
+          if (!wants(entry)) return;
+          if (response.writableLength <= MAX_QUEUED) response.write(frameOf(entry));
+          else response.end();
+        });
+        response.once('close', end);
+      };
+    },
+  }),
   page({
     method: 'GET',
     path: '/v1/dns/zones',
@@ -64,6 +108,16 @@ export const dnsRoutes = [
     },
   }),
 ];
+
+function frameOf({ id, time, type, server, ...rest }: DnsLogEntry): string {
+  const answer: ApiDnsAnswer = {
+    time: new Date(time).toISOString(),
+    ...rest,
+    type: typeName(type),
+    ...(server === undefined ? {} : { server }),
+  };
+  return `id: ${id}\nevent: answer\ndata: ${JSON.stringify(answer)}\n\n`;
+}
 
 function sameName(name: string): string {
   return name.toLowerCase().replace(/\.$/, '');
