@@ -63,6 +63,8 @@ async function measure(results, metric, mtu, label, work) {
   say(`  ${label.padEnd(17)} ${metric.id.padEnd(18)} ${told}${cpu}${noise}`);
 }
 
+const fits = (metric, Peer) => metric.fits?.(Peer) !== false && (!Peer.dnsOnly || metric.group === 'dns');
+
 /** Brings a peer up, or says why not. */
 async function bringUp(Peer, setup) {
   const lab = new Lab(Peer, setup);
@@ -82,7 +84,7 @@ async function rounds(results, metrics, labs, mtu, options) {
     for (const metric of metrics) {
       for (const lab of labs) {
         const Peer = lab.peer.constructor;
-        if (metric.fits?.(Peer) === false) continue;
+        if (!fits(metric, Peer)) continue;
         await measure(results, metric, mtu, Peer.label, () =>
           metric.run(lab, { secs: options.secs, warm: options.quick ? 0.3 : 1 }),
         );
@@ -96,7 +98,7 @@ async function fresh(results, metrics, peers, setup, options) {
   for (let rep = 0; rep < Math.min(options.reps, 3); rep++) {
     for (const metric of metrics) {
       for (const Peer of peers) {
-        if (metric.fits?.(Peer) === false) continue;
+        if (!fits(metric, Peer)) continue;
         const lab = await bringUp(Peer, setup);
         if (lab === undefined) continue;
         await measure(results, metric, setup.mtu, Peer.label, () => metric.run(lab, options));

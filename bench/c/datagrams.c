@@ -5,7 +5,7 @@
 //   nettool usource PORT SIZE SECS PPS         waits for a hello, then sends to where it came from
 //   nettool upull HOST PORT SECS               sends the hello, then counts
 //   nettool dns PORT                           answers every query with one A record, until killed
-//   nettool ask HOST SECS MILLIS               asks it for a new name every MILLIS; how long the answers took, ms
+//   nettool ask HOST SECS MILLIS [TAG [PORT]]         asks it for a new name every MILLIS, other ones with another TAG; how long the answers took, ms
 //   nettool dhcp IF SECS                       sends DISCOVER every 5 ms once IF exists, ends with the first OFFER
 #include "net.h"
 #include <linux/if_ether.h>
@@ -138,16 +138,16 @@ static float took[MOST_ASKED];
 int dns_ask(int argc, char **v) {
   if (argc < 3) return 2;
   int fd = udp_socket(0);
-  struct sockaddr_in to = address(v[0], 53);
+  struct sockaddr_in to = address(v[0], argc > 4 ? atoi(v[4]) : 53);
   struct pollfd p = {.fd = fd, .events = POLLIN};
   double start = now(), secs = atof(v[1]), pause = atof(v[2]) / 1e3;
   int n = 0, answered = 0;
   for (double t; (t = now() - start) < secs + 1;) {
     uint8_t m[512] = {0};
     if (t < secs && t >= n * pause && n < MOST_ASKED) {
-      // A question for q<n>.bench.test, type A.
+      // A question for q<n>TAG.bench.test, type A.
       m[0] = n >> 8, m[1] = n, m[2] = 1, m[5] = 1;
-      m[12] = sprintf((char *)m + 13, "q%d", n);
+      m[12] = snprintf((char *)m + 13, 40, "q%d%s", n, argc > 3 ? v[3] : "");
       uint8_t *end = m + 13 + m[12];
       memcpy(end, "\5bench\4test\0\0\1\0\1", 16);
       asked[n++] = now();

@@ -34,7 +34,7 @@ export class Lab {
   static count = 0;
 
   /**
-   * @param {import('./peers.mjs').Peer} Peer its class
+   * @param {import('./peer.mjs').Peer} Peer its class
    * @param {object} setup
    * @param {Record<string, string>} setup.tools paths of the C programs
    * @param {number} setup.mtu

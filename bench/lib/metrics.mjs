@@ -132,15 +132,29 @@ async function udp(lab, down, size, pps, secs) {
   }
 }
 
-async function dns(lab, secs) {
+/** No round asks for names of an earlier one. */
+let dnsRound = 0;
+
+/**
+ * Names that are asked for once, so that nobody has their answers, or `cached`: a hundred, over and over. p99 in ms: of names
+ * that are asked for beside that load, one every 5 ms.
+ */
+async function dns(lab, secs, cached) {
   const names = lab.file('names');
   if (lab.peer.dns === undefined) throw new BenchError('it has no DNS forwarder');
-  fs.writeFileSync(names, Array.from({ length: 20_000 }, (_, i) => `n${i}.bench.test A\n`).join(''));
+  dnsRound++;
+  const count = cached ? 100 : Math.ceil(Math.max(1, secs) * 150_000);
+  fs.writeFileSync(
+    names,
+    Array.from({ length: count }, (_, i) => `n${i}.r${dnsRound}.bench.test A\n`).join(''),
+  );
   const before = lab.cpu();
   const child = lab.onGuest(
     'dnsperf',
     '-s',
     lab.peer.dns,
+    '-p',
+    String(lab.peer.dnsPort),
     '-d',
     names,
     '-l',
@@ -154,14 +168,27 @@ async function dns(lab, secs) {
     '-t',
     '1',
   );
+  const asking = tool(
+    lab,
+    secs + 15,
+    'ask',
+    lab.peer.dns,
+    ...text(Math.max(0.5, secs - 0.3), 5, `r${dnsRound}`, lab.peer.dnsPort),
+  );
   await Promise.race([child.ended, sleep(secs * 1000 + 15_000)]);
   await child.kill();
+  const latency = await asking;
   const number = (label) => Number(new RegExp(`${label}:\\s+([\\d.]+)`).exec(child.said)?.[1] ?? NaN);
   const rate = number('Queries per second');
   if (Number.isNaN(rate))
     throw new BenchError(`dnsperf: ${(child.complaints || child.said).trim().split('\n').at(-1)}`);
   const [sent, done] = [number('Queries sent'), number('Queries completed')];
-  return { value: rate / 1000, loss: Math.max(0, 1 - done / sent), ...spent(lab, before, done / 1000) };
+  return {
+    value: rate / 1000,
+    loss: Math.max(0, 1 - done / sent),
+    p99: latency.p99,
+    ...spent(lab, before, done / 1000),
+  };
 }
 
 const rss = (lab) => lab.peers.reduce((sum, child) => sum + memoryKiB(child.pid), 0);
@@ -279,7 +306,14 @@ export const METRICS = [
     id: 'dns',
     group: 'dns',
     unit: 'thousand/s',
-    run: (lab, options) => dns(lab, options.secs),
+    run: (lab, options) => dns(lab, options.secs, false),
+    fits: (Peer) => !Peer.tcpOnly,
+  },
+  {
+    id: 'dns_cached',
+    group: 'dns',
+    unit: 'thousand/s',
+    run: (lab, options) => dns(lab, options.secs, true),
     fits: (Peer) => !Peer.tcpOnly,
   },
   {

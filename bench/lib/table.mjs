@@ -71,9 +71,9 @@ const SECTIONS = [
     (s) => `${short(s.value)}${perCpu(s, s.loss)}`,
   ],
   [
-    'DNS, thousand queries a second (per CPU-second; unanswered)',
-    /^dns$/,
-    (s) => `${short(s.value)}${perCpu(s, s.loss)}`,
+    'DNS, thousand queries a second (per CPU-second; unanswered), p99 in ms beside that load',
+    /^dns/,
+    (s) => `${short(s.value)}${perCpu(s, s.loss)}, ${short(s.p99)}`,
   ],
   ['Memory (resident): MiB idle, KiB for each open flow', /^rss_/, (s) => short(s.value)],
   ['Start to the first DHCP offer, ms', /^start$/, (s) => short(s.value)],

@@ -147,9 +147,9 @@ export function addressFlags(
   add(
     command,
     '--dns-server <ip>',
-    "ask this DNS server instead of the system's: IP or IP#PORT; DOMAIN=IP: only for names in DOMAIN (repeatable)",
+    "ask this DNS server instead of the system's: IP, IP#PORT, tls://IP#NAME, https://IP/PATH#NAME; DOMAIN=… only for names in DOMAIN (repeatable)",
     (text, flag) => {
-      const [server = '', domain] = text.split('=').reverse();
+      const [, domain, server = text] = /^([^=:/#]+)=(.*)$/s.exec(text) ?? [];
       const checked = to.check(flag, field.dnsServer, server);
       if (domain === undefined) {
         to.dnsServers.push(checked);

@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
+import { parseSecureServer } from '../dns/index.js';
 import { expandPublish, parsePublish } from '../forwarder/index.js';
 import { NoProxy, parseUpstream } from '../httpproxy/index.js';
 import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
@@ -103,10 +104,11 @@ export const dnsName = matching('a DNS name such as build.example', (text) => {
   );
 });
 
-/** `IP` or `IP#PORT` (or IPv6 of the same forms). */
+/** `IP`, `IP#PORT` (or IPv6 of the same forms), or a server behind TLS. */
 export const dnsServer = matching(
-  'a DNS server as IP or IP#PORT, such as 10.0.0.53 or 127.0.0.1#5353',
+  'a DNS server as IP or IP#PORT, such as 10.0.0.53 or 127.0.0.1#5353, or tls://IP#NAME, https://IP/PATH#NAME',
   (text) => {
+    if (parseSecureServer(text) !== undefined) return true;
     const match = /^([^#]+)(?:#(\d{1,5}))?$/.exec(text);
     if (match === null) return false;
     const port = match[2] === undefined ? 53 : Number(match[2]);

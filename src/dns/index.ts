@@ -34,6 +34,7 @@ export { HostsFileNames } from './hosts.js';
 export { LATENCY_BUCKETS } from './tally.js';
 export { DnsCache, type DnsCacheCounters, type DnsCacheOptions } from './cache.js';
 export type { DnsTaker } from './lookups.js';
+export { parseSecureServer, type SecureServer } from './secure-server.js';
 export { DnsServer } from './server.js';
 export { eachAddress } from './told.js';
 export { DnsTcpServer, DnsTcpSession, frameTcp, type DnsTcpOptions } from './tcp.js';

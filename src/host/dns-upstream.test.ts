@@ -1,113 +1,36 @@
-/** The host's name servers, played on loopback. */
-import { createSocket, type Socket } from 'node:dgram';
+/** The host's name servers, played on loopback: plain ones. */
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createServer, type Server, type AddressInfo } from 'node:net';
-import dnsPacket from 'dns-packet';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DnsTcpSession, frameTcp, type DnsTransport } from '../dns/index.js';
-import { HostDnsUpstream } from './dns-upstream.js';
+import {
+  ASKED,
+  PlayedServer,
+  PromisedUpstream,
+  answer,
+  changed,
+  closedPort,
+  data,
+  silent,
+  type Reply,
+} from './dns-servers.testutil.js';
+import type { HostDnsUpstreamOptions } from './dns-upstream.js';
 import type { DnsServerAddress } from './resolver-files.js';
 
-type Reply = (asked: Uint8Array) => readonly Uint8Array[];
-
 const cleanups: (() => void)[] = [];
+const cleanup = (last: () => void): void => void cleanups.push(last);
 afterEach(() => {
-  for (const cleanup of cleanups.splice(0)) cleanup();
+  for (const last of cleanups.splice(0)) last();
 });
 
-const ASKED = Uint8Array.from(
-  dnsPacket.encode({ type: 'query', id: 7, flags: 0x100, questions: [{ name: 'www.example', type: 'A' }] }),
-);
-
-function answer(asked: Uint8Array, data = '10.0.0.1', flags = 0): Uint8Array {
-  const { id, questions } = dnsPacket.decode(Buffer.from(asked));
-  const answers = [{ type: 'A', name: 'www.example', ttl: 5, data } as const];
-  return Uint8Array.from(
-    dnsPacket.encode({ type: 'response', id: id!, flags, questions: questions!, answers }),
-  );
-}
-
-function changed(bytes: Uint8Array, at: number, value: number): Uint8Array {
-  const copy = bytes.slice();
-  copy[at] = value;
-  return copy;
-}
-
-/** A name server; `udp` and `tcp` say what it answers to each query. */
-class Server_ {
-  readonly asked: { bytes: Uint8Array; port: number; transport: string }[] = [];
-  address!: DnsServerAddress;
-  private udp!: Socket;
-  private tcp: Server | undefined;
-
-  static async start(udp: Reply, tcp?: Reply): Promise<Server_> {
-    const server = new Server_();
-    server.udp = createSocket('udp4');
-    server.udp.bind(0, '127.0.0.1');
-    await once(server.udp, 'listening');
-    const { port } = server.udp.address();
-    server.address = { host: '127.0.0.1', port };
-    server.udp.on('message', (bytes, peer) => {
-      server.asked.push({ bytes, port: peer.port, transport: 'udp' });
-      for (const reply of udp(bytes)) server.udp.send(reply, peer.port, peer.address);
-    });
-    cleanups.push(() => server.udp.close());
-    if (tcp) await server.listen(port, tcp);
-    return server;
-  }
-
-  private async listen(port: number, reply: Reply): Promise<void> {
-    const tcp = createServer((socket) => {
-      const session = new DnsTcpSession((bytes) => {
-        this.asked.push({ bytes, port: socket.remotePort!, transport: 'tcp' });
-        const replies = reply(bytes);
-        if (replies.length === 0) socket.end();
-        for (const one of replies) socket.write(frameTcp(one));
-      });
-      socket.on('data', (chunk) => session.push(chunk));
-      socket.on('error', () => undefined);
-    });
-    this.tcp = tcp.listen(port, '127.0.0.1');
-    await once(this.tcp, 'listening');
-    cleanups.push(() => tcp.close());
-  }
-}
-
-/** A port where nobody is. */
-async function closedPort(): Promise<DnsServerAddress> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return { host: '127.0.0.1', port };
-}
-
-function upstream(
+const start = (udp: Reply, tcp?: Reply): Promise<PlayedServer> => PlayedServer.start(cleanup, udp, tcp);
+const upstream = (
   servers: readonly DnsServerAddress[],
-  options: { retry?: number; maxInFlight?: number } = {},
-) {
-  const made = new HostDnsUpstream({ servers: () => servers, retry: 100, ...options });
-  cleanups.push(() => made.close());
-  return {
-    query: (bytes: Uint8Array, transport: DnsTransport, timeout: number) =>
-      new Promise<Uint8Array>((answered, failed) => {
-        made.query(bytes.slice(), transport, timeout, {
-          answered: (found) => answered(found.slice()),
-          failed,
-        });
-      }),
-    close: () => made.close(),
-  };
-}
-
-const data = (bytes: Uint8Array): unknown =>
-  (dnsPacket.decode(Buffer.from(bytes)).answers as { data: string }[])[0]?.data;
-const silent: Reply = () => [];
+  options: Partial<HostDnsUpstreamOptions> = {},
+): PromisedUpstream => new PromisedUpstream(cleanup, servers, options);
 
 describe('by UDP', () => {
   it('asks with a random id from a random port', async () => {
-    const server = await Server_.start((asked) => [answer(asked)]);
+    const server = await start((asked) => [answer(asked)]);
     const host = upstream([server.address]);
     for (let i = 0; i < 8; i++) expect(data(await host.query(ASKED, 'udp', 2000))).toBe('10.0.0.1');
     const ids = new Set(server.asked.map(({ bytes }) => (bytes[0]! << 8) | bytes[1]!));
@@ -117,7 +40,7 @@ describe('by UDP', () => {
   });
 
   it('passes over what does not match', async () => {
-    const server = await Server_.start((asked) => {
+    const server = await start((asked) => {
       const good = answer(asked);
       return [
         changed(answer(asked, '6.6.6.6'), 0, good[0]! ^ 1),
@@ -132,38 +55,34 @@ describe('by UDP', () => {
 
   it('asks the next server when one is silent, and the first again', async () => {
     let seen = 0;
-    const first = await Server_.start((asked) => (++seen === 1 ? [] : [answer(asked, '10.0.0.1')]));
-    const second = await Server_.start(silent);
+    const first = await start((asked) => (++seen === 1 ? [] : [answer(asked, '10.0.0.1')]));
+    const second = await start(silent);
     expect(data(await upstream([first.address, second.address]).query(ASKED, 'udp', 5000))).toBe('10.0.0.1');
     expect(second.asked).toHaveLength(1);
     expect(new Set(first.asked.map(({ port }) => port)).size).toBe(1);
   });
 
   it('asks the next server at once when one refuses the connection', async () => {
-    const server = await Server_.start((asked) => [answer(asked)]);
+    const server = await start((asked) => [answer(asked)]);
     const host = upstream([await closedPort(), server.address], { retry: 60_000 });
     expect(data(await host.query(ASKED, 'udp', 5000))).toBe('10.0.0.1');
   });
 
   it('prefers an answer to SERVFAIL, and SERVFAIL to none', async () => {
-    const bad = await Server_.start((asked) => [answer(asked, '10.0.0.2', 2)]);
-    const good = await Server_.start((asked) => [answer(asked)]);
+    const bad = await start((asked) => [answer(asked, '10.0.0.2', 2)]);
+    const good = await start((asked) => [answer(asked)]);
     const options = { retry: 60_000 };
     expect(data(await upstream([bad.address, good.address], options).query(ASKED, 'udp', 5000))).toBe(
       '10.0.0.1',
     );
     const poor = await upstream([bad.address, await closedPort()], options).query(ASKED, 'udp', 5000);
     expect(poor[3]! & 15).toBe(2);
-    const late = await upstream([bad.address, (await Server_.start(silent)).address]).query(
-      ASKED,
-      'udp',
-      300,
-    );
+    const late = await upstream([bad.address, (await start(silent)).address]).query(ASKED, 'udp', 300);
     expect(late[3]! & 15).toBe(2);
   });
 
   it('asks again by TCP when the answer was truncated', async () => {
-    const server = await Server_.start(
+    const server = await start(
       (asked) => [answer(asked, '10.0.0.1', 0x0200)],
       (asked) => [answer(asked, '10.0.0.3')],
     );
@@ -173,9 +92,9 @@ describe('by UDP', () => {
 
   it('takes the truncated answer when TCP fails', async () => {
     const cut: Reply = (asked) => [answer(asked, '10.0.0.1', 0x0200)];
-    const without = await Server_.start(cut);
+    const without = await start(cut);
     expect(data(await upstream([without.address]).query(ASKED, 'udp', 5000))).toBe('10.0.0.1');
-    const closing = await Server_.start(cut, silent);
+    const closing = await start(cut, silent);
     expect(data(await upstream([closing.address]).query(ASKED, 'udp', 5000))).toBe('10.0.0.1');
   });
 
@@ -185,7 +104,7 @@ describe('by UDP', () => {
       code: 'unreachable',
       message: expect.stringContaining('ECONNREFUSED'),
     });
-    const mute = upstream([(await Server_.start(silent)).address]);
+    const mute = upstream([(await start(silent)).address]);
     await expect(mute.query(ASKED, 'udp', 250)).rejects.toMatchObject({ code: 'timeout' });
     await expect(upstream([]).query(ASKED, 'udp', 250)).rejects.toMatchObject({ code: 'noServers' });
   });
@@ -200,7 +119,7 @@ describe('by UDP', () => {
   });
 
   it('holds its limit, and lets go of everything at close', async () => {
-    const host = upstream([(await Server_.start(silent)).address], { maxInFlight: 2 });
+    const host = upstream([(await start(silent)).address], { maxInFlight: 2 });
     const waiting = [host.query(ASKED, 'udp', 60_000), host.query(ASKED, 'tcp', 60_000)];
     const refused = waiting.map((query) => expect(query).rejects.toMatchObject({ name: 'DnsUpstreamError' }));
     await expect(host.query(ASKED, 'udp', 60_000)).rejects.toMatchObject({ code: 'overloaded' });
@@ -217,7 +136,7 @@ describe('by TCP', () => {
       whole.set(answer(asked));
       return whole;
     };
-    const server = await Server_.start(silent, (asked) => [
+    const server = await start(silent, (asked) => [
       changed(answer(asked, '6.6.6.6'), 1, asked[1]! ^ 1),
       long(asked),
     ]);
@@ -225,10 +144,10 @@ describe('by TCP', () => {
   });
 
   it('goes on to the next server: refused, closed, garbage, SERVFAIL', async () => {
-    const closing = await Server_.start(silent, silent);
-    const garbage = await Server_.start(silent, () => [new Uint8Array(2)]);
-    const failing = await Server_.start(silent, (asked) => [answer(asked, '10.0.0.9', 2)]);
-    const good = await Server_.start(silent, (asked) => [answer(asked)]);
+    const closing = await start(silent, silent);
+    const garbage = await start(silent, () => [new Uint8Array(2)]);
+    const failing = await start(silent, (asked) => [answer(asked, '10.0.0.9', 2)]);
+    const good = await start(silent, (asked) => [answer(asked)]);
     const bad = [await closedPort(), closing.address, garbage.address, failing.address];
     expect(data(await upstream([...bad, good.address]).query(ASKED, 'tcp', 5000))).toBe('10.0.0.1');
     expect((await upstream(bad).query(ASKED, 'tcp', 5000))[3]! & 15).toBe(2);

@@ -1,12 +1,18 @@
 /** The files that say how a host resolves names: resolv.conf(5), nsswitch.conf(5), hosts(5). Parsers never throw. */
 import { isIP } from 'node:net';
-import { canonicalAddress, normalName } from '../dns/index.js';
+import { canonicalAddress, normalName, parseSecureServer } from '../dns/index.js';
 
 /** A name server by address. */
 export interface DnsServerAddress {
   /** IPv4 or IPv6, the latter perhaps with a zone (`fe80::1%eth0`). */
   readonly host: string;
   readonly port: number;
+  /** Absent: UDP and TCP. */
+  readonly kind?: 'tls' | 'https' | undefined;
+  /** The name in its certificate; absent: its address. For `tls` and `https`. */
+  readonly name?: string | undefined;
+  /** For `https`. */
+  readonly path?: string | undefined;
 }
 
 /** The C library reads no more (MAXNS). */
@@ -22,8 +28,10 @@ export function parseResolvConf(text: string): readonly DnsServerAddress[] {
   return servers.slice(0, MAX_SERVERS);
 }
 
-/** `IP` or `IP#PORT`; undefined when it is neither. */
+/** `IP`, `IP#PORT`, or a server behind TLS (`parseSecureServer`); undefined when it is none of these. */
 export function parseServer(text: string): DnsServerAddress | undefined {
+  const secure = parseSecureServer(text);
+  if (secure) return secure;
   const [host = '', port = '53', ...more] = text.split('#');
   if (isIP(host) === 0 || more.length > 0 || !/^\d{1,5}$/.test(port)) return undefined;
   const number = Number(port);

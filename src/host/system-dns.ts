@@ -7,7 +7,7 @@
  * are read again when they change.
  */
 import { Resolver } from 'node:dns';
-import type { HostResolver, Logger } from '../core/index.js';
+import type { HostIo, HostResolver, Logger } from '../core/index.js';
 import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
 import type { DnsGroup, DnsTier } from './dns-group.js';
 import { HostDnsUpstream } from './dns-upstream.js';
@@ -44,12 +44,14 @@ export interface SystemDns {
 
 export interface SystemDnsOptions {
   readonly logger: Logger;
-  /** `IP` or `IP#PORT`, instead of the host's own; what is neither is left out with a warning. */
+  /** `IP`, `IP#PORT`, `tls://IP#NAME` or `https://IP/PATH#NAME`, instead of the host's own; what is neither is left out with a warning. */
   readonly servers?: readonly string[] | undefined;
   /** Servers of single domains. */
   readonly domains?: readonly DnsGroup[] | undefined;
   /** vpnkit's file of servers, instead of the host's own. */
   readonly serversFile?: string | undefined;
+  /** UDP sockets that send and receive in batches, for the name servers. Default Node's. */
+  readonly io?: HostIo | undefined;
   readonly platform?: NodeJS.Platform | undefined;
   /** The C library's calls, where somebody has threads of his own for them. Default Node's. */
   readonly calls?: Pick<OsResolverOptions, 'getaddrinfo' | 'getnameinfo' | 'concurrency'> | undefined;
@@ -90,7 +92,7 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
   const split = splitOf(options, isReplaced ? [] : systemSources(platform, usesResolved, paths));
   const upstream = new RoutingUpstream(
     (name) => split.own.find(name)?.upstream,
-    new HostDnsUpstream({ servers }),
+    new HostDnsUpstream({ servers, io: options.io }),
   );
   const resolver = new OsResolver(options.calls);
   return {
@@ -132,13 +134,14 @@ function systemSources(
 }
 
 function splitOf(options: SystemDnsOptions, system: readonly GroupSource[]) {
-  const { domains = [], serversFile, logger } = options;
+  const { domains = [], serversFile, logger, io } = options;
+  const make = (tier: DnsTier): DnsUpstream => upstreamOf(tier, io);
   const file =
     serversFile === undefined
       ? undefined
       : new WatchedFile(serversFile, (text) => readServers(text, serversFile, logger), logger);
-  const chosen = new SplitDns([() => domains, ...(file === undefined ? [] : [() => file.get()])], upstreamOf);
-  return { chosen, own: new SplitDns(system, upstreamOf) };
+  const chosen = new SplitDns([() => domains, ...(file === undefined ? [] : [() => file.get()])], make);
+  return { chosen, own: new SplitDns(system, make) };
 }
 
 function readServers(text: string | undefined, file: string, logger: Logger): readonly DnsGroup[] {
@@ -150,9 +153,11 @@ function readServers(text: string | undefined, file: string, logger: Logger): re
 }
 
 /** Each tier has servers of its own; those of a race are asked one by one, at once. */
-function upstreamOf({ servers, order }: DnsTier): DnsUpstream {
-  if (order === 'strict' || servers.length < 2) return new HostDnsUpstream({ servers: () => servers });
-  return new RacingUpstream(servers.map((server) => new HostDnsUpstream({ servers: () => [server] })));
+function upstreamOf({ servers, order }: DnsTier, io: HostIo | undefined): DnsUpstream {
+  const of = (list: readonly DnsServerAddress[]): DnsUpstream =>
+    new HostDnsUpstream({ servers: () => list, io });
+  if (order === 'strict' || servers.length < 2) return of(servers);
+  return new RacingUpstream(servers.map((server) => of([server])));
 }
 
 function configuredServers({ servers, logger }: SystemDnsOptions): readonly DnsServerAddress[] | undefined {
@@ -160,7 +165,9 @@ function configuredServers({ servers, logger }: SystemDnsOptions): readonly DnsS
   return servers.flatMap((text) => {
     const server = parseServer(text);
     if (server) return [server];
-    logger.warn('not a DNS server: allowed is IP or IP#PORT', { server: text });
+    logger.warn('not a DNS server: allowed is IP, IP#PORT, tls://IP#NAME or https://IP/PATH#NAME', {
+      server: text,
+    });
     return [];
   });
 }

@@ -96,18 +96,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
   });
   const dhcp = new DhcpService(stack, addresses, withSearch(config), logger, tell.leaseChanged);
   const roster = new Guests(stack, dhcp, addresses, config.vpnkitMacs);
-  const dns = new DnsService(
-    services,
-    stack,
-    addresses,
-    config,
-    deps,
-    dhcp,
-    logger,
-    native.lookups,
-    judge,
-    names,
-  );
+  const dns = new DnsService(services, stack, addresses, config, deps, dhcp, logger, native, judge, names);
   answerTime(services, stack, gatewayIp);
   const asking = new Asking(
     { stack, policy, judge, outbound, nat, pings, refuseEcho: (echo, said) => upper.refuseEcho(echo, said) },

@@ -1,6 +1,14 @@
 /** DNS on the gateway, UDP and TCP 53: the server on the wire, fed by leases and by the host's own resolving. */
 import { decode, encode } from 'dns-packet';
-import { type Ipv4, type Logger, NetproxyError, Timer, formatIpv4, parseIpv4 } from '../core/index.js';
+import {
+  formatIpv4,
+  type HostIo,
+  type Ipv4,
+  type Logger,
+  NetproxyError,
+  parseIpv4,
+  Timer,
+} from '../core/index.js';
 import {
   BuiltinNames,
   CLASS_IN,
@@ -56,7 +64,7 @@ export class DnsService {
     deps: NetworkDeps,
     dhcp: DhcpService,
     logger: Logger,
-    lookups: NativeLookups | undefined,
+    native: { readonly lookups: NativeLookups | undefined; readonly io: HostIo | undefined },
     judge: Judge,
     names: NameMemories,
   ) {
@@ -69,7 +77,8 @@ export class DnsService {
             servers: config.dns?.servers,
             serversFile: config.dns?.serversFile,
             domains: domainGroups(config.dns?.domains ?? []),
-            calls: callsOf(lookups),
+            calls: callsOf(native.lookups),
+            io: native.io,
           })
         : undefined;
     const { system } = this;

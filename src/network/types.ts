@@ -113,7 +113,7 @@ export interface DnsConfig {
   readonly zones?: readonly ZoneConfig[] | undefined;
   /** Milliseconds until SERVFAIL. Default 5,000. */
   readonly deadline?: number | undefined;
-  /** Servers instead of the system's: `IP` or `IP#PORT`. */
+  /** Servers instead of the system's: `IP`, `IP#PORT`, `tls://IP#NAME`, `https://IP/PATH#NAME`. */
   readonly servers?: readonly string[] | undefined;
   /** Servers of single domains: nobody else is asked about names in them. The longest domain decides. */
   readonly domains?: readonly DnsDomainConfig[] | undefined;
