@@ -156,11 +156,15 @@ export interface HostAddress {
 /** All a network uses of its host. Injected; tests give their own. */
 export interface HostIo {
   dial(target: HostTarget, handler: HostStreamHandler): HostStream;
-  /** Listens on TCP; `onStream` gets each connection and returns its handler. Rejects with a NetproxyError. */
+  /**
+   * Listens on TCP; `onStream` gets each connection and returns its handler. `onTrouble` hears why none can be taken for the moment
+   * (EMFILE and the like): clients wait in the backlog meanwhile. Rejects with a NetproxyError.
+   */
   listen(
     host: string,
     port: number,
     onStream: (stream: HostStream) => HostStreamHandler,
+    onTrouble?: (errno: Errno) => void,
   ): Promise<HostListener>;
   /** The same at the path of a unix socket, mode 0600. Absent: this host has none. */
   listenUnix?(path: string, onStream: (stream: HostStream) => HostStreamHandler): Promise<HostListener>;

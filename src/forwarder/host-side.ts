@@ -3,6 +3,7 @@
  * one (IPv6) may be missing where the host has no IPv6.
  */
 import {
+  type Errno,
   type HostIo,
   type HostListener,
   type HostStream,
@@ -25,6 +26,8 @@ const CHOICES = 16;
 
 export interface HostSideHandlers {
   stream(stream: HostStream): HostStreamHandler;
+  /** No connection can be taken for the moment. */
+  trouble(errno: Errno): void;
   readonly udp: HostUdpServerHandler;
 }
 
@@ -57,7 +60,7 @@ export async function openHostSide(
   }
   const bind: Bind =
     spec.protocol === 'tcp'
-      ? (host, port) => io.listen(host, port, onStream)
+      ? (host, port) => io.listen(host, port, onStream, (errno) => handlers.trouble(errno))
       : (host, port) => io.bindUdp(host, port, handlers.udp);
   const both = FAMILIES[spec.hostIp];
   if (both !== undefined) return sideOf(spec.hostIp, await bindBoth(bind, both, spec.hostPort));

@@ -38,6 +38,8 @@ export function publishedCounters() {
     refused: 0,
     noGuest: 0,
     limit: 0,
+    /** How often the host could take no connection (EMFILE, ENOBUFS …). */
+    acceptFailed: 0,
     resets: 0,
     closed: 0,
     datagramsIn: 0,
@@ -95,6 +97,13 @@ export class PublishedPort implements FlowOwner {
     const { spec, forwarder } = this;
     this.side = await openHostSide(forwarder.io, spec, {
       stream: (stream) => this.client(stream),
+      trouble: (errno) => {
+        this.counters.acceptFailed++;
+        forwarder.logger.warn(
+          `published port ${spec.hostPort} takes no connections for the moment (${errno}): clients wait`,
+          { errno, every: 10_000 },
+        );
+      },
       udp: {
         datagram: (bytes, host, port) => {
           this.fromClient(bytes, host, port);

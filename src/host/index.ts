@@ -1,3 +1,4 @@
+export { descriptorLimit } from './descriptors.js';
 export * from './dns-group.js';
 export * from './errno.js';
 export * from './listen-error.js';

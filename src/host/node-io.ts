@@ -45,6 +45,7 @@ function listen(
   host: string,
   port: number,
   onStream: (stream: HostStream) => HostStreamHandler,
+  onTrouble?: (errno: string) => void,
 ): Promise<HostListener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
@@ -57,7 +58,7 @@ function listen(
     server.listen({ host, port, backlog: BACKLOG, exclusive: true, ipv6Only: isIPv6(host) }, () => {
       server.removeAllListeners('error');
       // EMFILE and the like while accepting: weather, the client waits in the backlog.
-      server.on('error', () => undefined);
+      server.on('error', (error) => onTrouble?.(errnoOf(error)));
       const address = server.address() as { address: string; port: number };
       resolve({ host: address.address, port: address.port, close: () => server.close() });
     });

@@ -93,7 +93,7 @@ export interface NativeHub {
   readonly poller: LinkPoller;
   /** Memory that the poller knows by number: the network's pool must be made of it. */
   readonly memory: Memory;
-  /** Tells `ready` about every event of the handle until `unwatch`. */
-  watch(handle: number, ready: (events: number) => void): void;
+  /** Tells `ready` about every event of the handle until `unwatch`; `what` is the handle, for people. */
+  watch(handle: number, ready: (events: number) => void, what?: string): void;
   unwatch(handle: number): void;
 }

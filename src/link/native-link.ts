@@ -88,9 +88,13 @@ export class NativeLink implements OwnedLink {
       });
       return;
     }
-    this.hub.watch(this.handle, (events) => {
-      this.ready(events);
-    });
+    this.hub.watch(
+      this.handle,
+      (events) => {
+        this.ready(events);
+      },
+      `link ${this.name}`,
+    );
     this.output.wake();
   }
 

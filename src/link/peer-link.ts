@@ -62,9 +62,13 @@ export class PeerLink implements OwnedLink {
       });
       return;
     }
-    this.hub.watch(this.handle, (events) => {
-      this.ready(events);
-    });
+    this.hub.watch(
+      this.handle,
+      (events) => {
+        this.ready(events);
+      },
+      `link ${this.name}`,
+    );
     this.output.wake();
     if (this.waiting.length > 0) {
       queueMicrotask(() => {

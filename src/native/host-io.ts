@@ -51,6 +51,7 @@ export function nativeIo(hub: Hub): HostIo {
     host: string,
     port: number,
     onStream: (stream: HostStream) => HostStreamHandler,
+    onTrouble?: (errno: string) => void,
   ): Promise<HostListener> => {
     const listener = hub.poller.tcpListen(host, port, BACKLOG, true);
     if (listener < 0) throw await listenError('tcp', host, port, errnoName(listener), undefined);
@@ -62,6 +63,7 @@ export function nativeIo(hub: Hub): HostIo {
         if (WEATHER.has(handle)) {
           // Weather: the clients wait in the backlog until descriptors or memory are back.
           hub.poller.interest(listener, 0);
+          onTrouble?.(errnoName(handle));
           resume = setTimeout(() => hub.poller.interest(listener, READ), ACCEPT_PAUSE).unref();
           return;
         }

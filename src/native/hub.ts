@@ -22,6 +22,8 @@ const LONGEST_DELAY = 0x7fffffff;
 
 /** Who is told that a handle is ready. */
 export interface Watcher {
+  /** What the handle is, for people. */
+  readonly what?: string;
   ready(events: number): void;
 }
 
@@ -52,6 +54,10 @@ export class Hub {
   /** The handle that has to be told first, for it was left out the last time; 0: none. */
   private first = 0;
   private closed = false;
+  /** Rounds that told somebody; see SpinWatch. */
+  rounds = 0;
+  /** How often each handle was told, while somebody wants to know. */
+  tally: Map<number, number> | undefined;
 
   constructor(addon: NativeAddon) {
     this.poller = new addon.Poller((count) => {
@@ -73,8 +79,14 @@ export class Hub {
     };
   }
 
-  watch(handle: number, ready: (events: number) => void): void {
-    this.watchBy(handle, { ready });
+  /** `what`: the handle, for people. */
+  watch(handle: number, ready: (events: number) => void, what = 'a descriptor'): void {
+    this.watchBy(handle, { ready, what });
+  }
+
+  /** What a handle is, for people. */
+  describe(handle: number): string {
+    return this.watchers.get(handle)?.what ?? 'a timer or a descriptor that nobody watches';
   }
 
   /** As `watch`, without a function for each handle. */
@@ -213,6 +225,8 @@ export class Hub {
   /** Tells the handles that are ready; from `until` on, only those with news that would not come again. */
   private tell(count: number, until: number): void {
     const { ready, watchers } = this;
+    if (count > 0) this.rounds++;
+    if (this.tally !== undefined) this.countEach(this.tally, count);
     const start = this.first === 0 ? 0 : this.place(this.first, count);
     this.first = 0;
     for (let n = 0; n < count && !this.closed; n++) {
@@ -224,6 +238,13 @@ export class Hub {
       watchers.get(handle)?.ready(events);
       if (this.first === 0 && n + 1 < count && this.poller.now() > until)
         this.first = ready[(start + n + 1 < count ? start + n + 1 : start + n + 1 - count) * 2]!;
+    }
+  }
+
+  private countEach(tally: Map<number, number>, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const handle = this.ready[i * 2]!;
+      tally.set(handle, (tally.get(handle) ?? 0) + 1);
     }
   }
 

@@ -3,5 +3,6 @@ export * from './addon.js';
 export * from './constants.js';
 export { loadNative, type NativeResult } from './loader.js';
 export { Hub } from './hub.js';
+export { SpinWatch } from './spin-watch.js';
 export { nativeIo } from './host-io.js';
 export { LOOKUP_QUEUE, LOOKUP_THREADS, NativeLookups } from './lookups.js';

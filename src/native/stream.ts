@@ -58,6 +58,13 @@ export class NativeStream implements HostStream, Watcher {
     hub.watchBy(handle, this);
   }
 
+  /** For people. */
+  get what(): string {
+    return this.remote === undefined
+      ? "a flow's socket"
+      : `a connection from ${this.remote.host}:${this.remote.port}`;
+  }
+
   /** Names the owner; before anything can happen. */
   attach(handler: HostStreamHandler): void {
     this.handler = handler;

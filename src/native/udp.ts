@@ -79,9 +79,13 @@ export class NativeUdpSocket implements QueuedSocket {
     this.sink = sink;
     hub.poller.setOption(handle, OPTION.receiveBuffer, SOCKET_BUFFER);
     hub.poller.setOption(handle, OPTION.sendBuffer, SOCKET_BUFFER);
-    hub.watch(handle, (events) => {
-      this.ready(events);
-    });
+    hub.watch(
+      handle,
+      (events) => {
+        this.ready(events);
+      },
+      'a UDP socket',
+    );
   }
 
   /** Sends a copy of a datagram at the end of the turn. `words`: IPv4, or the four of IPv6; TTL and TOS 0: the socket's. */

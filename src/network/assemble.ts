@@ -14,13 +14,16 @@ import type { DhcpEvent } from '../dhcp/index.js';
 import {
   DEFAULT_OUTBOUND_LIMITS,
   DEFAULT_UDP_LIMITS,
+  type OutboundLimits,
   OutboundTcp,
   PingNat,
   Publisher,
+  type UdpLimits,
   UdpNat,
 } from '../forwarder/index.js';
-import { RouteWatch, hostNetworks, nodeIo, systemRandom } from '../host/index.js';
+import { RouteWatch, descriptorLimit, hostNetworks, nodeIo, systemRandom } from '../host/index.js';
 import type { AuditEntry } from '../policy/index.js';
+import type { SpinWatch } from '../native/index.js';
 import { Stack } from '../stack/index.js';
 import { type Addresses, resolveAddresses } from './addresses.js';
 import { Asking, type AskingTold } from './asking.js';
@@ -34,6 +37,7 @@ import { ProxyService } from './proxy-service.js';
 import { Services } from './services.js';
 import { answerTime } from './time-service.js';
 import { withUnixListener } from './unix-listener.js';
+import { watchSpins } from './spins.js';
 import { NetworkState } from './state.js';
 import type { NetworkConfig, NetworkDeps } from './types.js';
 import { Upper } from './upper.js';
@@ -59,6 +63,8 @@ export interface Parts extends PolicyParts {
   readonly state: NetworkState;
   /** Absent where nothing is known of the host. */
   readonly routes: RouteWatch | undefined;
+  /** Absent without the addon. */
+  readonly spins: SpinWatch | undefined;
 }
 
 /** Who is told what happens. */
@@ -89,7 +95,13 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     upper,
   );
   const services = new Services(policy);
-  const { outbound, nat } = forwarders(config, stack, io, logger);
+  const { outbound, nat } = forwarders(
+    config,
+    stack,
+    io,
+    logger,
+    deps.io === undefined ? descriptorLimit() : undefined,
+  );
   const pings = new PingNat(stack, io, logger);
   const publisher = new Publisher(stack, io, logger, random, (spec, callback) => {
     roster.find(spec, callback);
@@ -134,6 +146,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     dns,
     proxy,
     roster,
+    spins: watchSpins(native.hub, scheduler, logger, stack, nat),
     routes:
       networks === undefined
         ? undefined
@@ -183,14 +196,20 @@ function tcpLimits({ limits }: NetworkConfig) {
   };
 }
 
-function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logger: Logger) {
+function forwarders(
+  config: NetworkConfig,
+  stack: Stack,
+  io: typeof nodeIo,
+  logger: Logger,
+  descriptors: number | undefined,
+) {
   const limits = config.limits ?? {};
   const { flowBuffer } = limits;
   const outbound = new OutboundTcp(
     stack,
     io,
     logger,
-    withDefaults(DEFAULT_OUTBOUND_LIMITS, {
+    withDefaults(outboundDefaults(descriptors), {
       dialsPerGuest: limits.dialsPerGuest,
       dialsPerDestination: limits.dialsPerDestination,
       flowsPerGuest: limits.flowsPerGuest,
@@ -198,13 +217,33 @@ function forwarders(config: NetworkConfig, stack: Stack, io: typeof nodeIo, logg
     }),
     flowBuffer === undefined ? {} : { receiveWindow: flowBuffer, sendBuffer: flowBuffer },
   );
-  const udpLimits = withDefaults(DEFAULT_UDP_LIMITS, {
+  const udpLimits = withDefaults(udpDefaults(descriptors), {
     perGuest: limits.udpPerGuest,
     total: limits.udpTotal,
     idleShort: limits.udpIdle,
     idleStream: limits.udpStreamIdle,
   });
   return { outbound, nat: new UdpNat(stack, io, (ip) => ip >>> 24 === 127, udpLimits, config.udpNat) };
+}
+
+/** One guest must not use up the descriptors of all: half of them are for its connections, of which half may be dials. */
+export function outboundDefaults(descriptors = Number.POSITIVE_INFINITY): OutboundLimits {
+  const { dialsPerGuest, flowsPerGuest } = DEFAULT_OUTBOUND_LIMITS;
+  return {
+    ...DEFAULT_OUTBOUND_LIMITS,
+    dialsPerGuest: Math.min(dialsPerGuest, Math.ceil(descriptors / 4)),
+    flowsPerGuest: Math.min(flowsPerGuest, Math.ceil(descriptors / 2)),
+  };
+}
+
+/** An eighth is for a guest's UDP sockets, a quarter for those of all. */
+export function udpDefaults(descriptors = Number.POSITIVE_INFINITY): UdpLimits {
+  const { perGuest, total } = DEFAULT_UDP_LIMITS;
+  return {
+    ...DEFAULT_UDP_LIMITS,
+    perGuest: Math.min(perGuest, Math.ceil(descriptors / 8)),
+    total: Math.min(total, Math.ceil(descriptors / 4)),
+  };
 }
 
 /** Defaults with what was given on top. */

@@ -140,6 +140,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     try {
       this.parts.state.open();
       this.parts.routes?.start();
+      this.parts.spins?.start();
       for (const spec of this.config.publish ?? [])
         for (const one of typeof spec === 'string' ? expandPublish(spec) : [spec]) await this.publish(one);
     } catch (error) {
@@ -175,6 +176,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
     this.parts.dns.stop();
     this.parts.dhcp.stop();
     this.parts.routes?.stop();
+    this.parts.spins?.stop();
     await this.parts.state.close();
     this.parts.asking.stop();
     this.parts.nat.stop();

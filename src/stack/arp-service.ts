@@ -23,6 +23,9 @@ export const MAX_ARP_PENDING = 256;
 export const ARP_TRIES = 3;
 export const ARP_WAIT: Millis = 1000;
 
+/** Who waits for the answer to one question, at most. */
+export const MAX_ARP_WAITING = 32_768;
+
 /** Probes under way at once. */
 export const MAX_ARP_PROBES = 64;
 
@@ -97,11 +100,11 @@ export class ArpService {
       return;
     }
     const asked = this.questions.get(ip);
-    if (asked !== undefined) {
+    if (asked !== undefined && asked.waiting.length < MAX_ARP_WAITING) {
       asked.waiting.push(callback);
       return;
     }
-    if (this.questions.size >= MAX_ARP_PENDING) {
+    if (asked !== undefined || this.questions.size >= MAX_ARP_PENDING) {
       this.stack.counters.arpPendingFull++;
       callback(undefined);
       return;

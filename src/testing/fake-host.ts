@@ -47,6 +47,7 @@ type DialScript =
 
 interface Listener {
   readonly onStream: (stream: HostStream) => HostStreamHandler;
+  readonly onTrouble?: ((errno: Errno) => void) | undefined;
 }
 
 /**
@@ -99,7 +100,7 @@ export class FakeHost {
     this.scheduler = scheduler;
     this.io = {
       dial: (target, handler) => this.dial(target, handler),
-      listen: async (host, port, onStream) => this.listen(host, port, onStream),
+      listen: async (host, port, onStream, onTrouble) => this.listen(host, port, onStream, onTrouble),
       listenUnix: async (path, onStream) => this.listenUnix(path, onStream),
       udp: (handler) => {
         this.counters.openUdp++;
@@ -210,6 +211,11 @@ export class FakeHost {
 
   // -- clients of published ports ------------------------------------------------------------------------------
 
+  /** The host can take no connection at this port for the moment. */
+  failAccept(host: string, port: number, errno: Errno): void {
+    this.listeners.get(`${host}:${port}`)?.onTrouble?.(errno);
+  }
+
   /** Connects to a port that the network listens on; a unix socket is its path and port 0. Throws ECONNREFUSED. */
   connect(host: string, port: number): HostSocket {
     const listener = this.listeners.get(`${host}:${port}`);
@@ -278,9 +284,14 @@ export class FakeHost {
     return stream;
   }
 
-  private listen(host: string, wanted: number, onStream: Listener['onStream']): HostListener {
+  private listen(
+    host: string,
+    wanted: number,
+    onStream: Listener['onStream'],
+    onTrouble?: Listener['onTrouble'],
+  ): HostListener {
     const port = this.claim('tcp', host, wanted, this.listeners);
-    this.listeners.set(`${host}:${port}`, { onStream });
+    this.listeners.set(`${host}:${port}`, { onStream, onTrouble });
     return { host, port, close: () => void this.listeners.delete(`${host}:${port}`) };
   }
 

@@ -14,7 +14,7 @@ import {
 import { emitEthernet, ETHERTYPE_ARP, MAX_MACS_PER_PORT } from '../ethernet/index.js';
 import { MAX_CONNECTIONS, MAX_HALF_OPEN_PER_GUEST, MAX_UDP_CLIENTS } from '../forwarder/index.js';
 import { emitIpv4Packet, MAX_DATAGRAMS, REASSEMBLY_TIMEOUT } from '../ipv4/index.js';
-import { MAX_ARP_PENDING } from '../stack/arp-service.js';
+import { MAX_ARP_PENDING, MAX_ARP_WAITING } from '../stack/arp-service.js';
 import { ICMP_BURST } from '../stack/port.js';
 import { type ScriptedGuest, type TestNetwork, testNetwork } from './index.js';
 import { codeOf, readAll } from './testing.testutil.js';
@@ -187,6 +187,18 @@ describe('limits at limit + 1', () => {
     expect(lab.network.stats().stack.arpPendingFull).toBe(1);
     expect(new Set(await lab.run(Promise.all(codes)))).toEqual(new Set(['ECONNRESET']));
     expect(lab.host.counters.openStreams).toBe(0);
+  });
+
+  it('those that wait for one question', async () => {
+    await using lab = await testNetwork();
+    let answers = 0;
+    for (let i = 0; i <= MAX_ARP_WAITING; i++)
+      lab.network.stack.arp.resolve(ip('192.168.127.77'), () => {
+        answers++;
+      });
+    expect([answers, lab.network.stats().stack.arpPendingFull]).toEqual([1, 1]);
+    await lab.clock.advance(10_000);
+    expect(answers).toBe(MAX_ARP_WAITING + 1);
   });
 
   it('clients of a published UDP port: the least recently used goes', async () => {

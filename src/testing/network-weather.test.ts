@@ -81,6 +81,19 @@ describe('weather of the host', () => {
     expect(await ask(lab, lab.guest)).toBe('hello');
   });
 
+  it.each(['EMFILE', 'ENOBUFS'])(
+    '%s while a published port takes connections: told once, counted',
+    async (errno) => {
+      const { told, logger } = warnings();
+      await using lab = await testNetwork({ publish: ['127.0.0.1:8080:80'] }, { deps: { logger } });
+      for (let i = 0; i < 20; i++) lab.host.failAccept('127.0.0.1', 8080, errno);
+      expect(told.map(([message]) => message)).toEqual([
+        expect.stringContaining(`published port 8080 takes no connections for the moment (${errno})`),
+      ]);
+      expect(lab.network.ports()[0]!.counters.acceptFailed).toBe(20);
+    },
+  );
+
   it('no network, and it comes back: guests are told, and the next attempt goes through', async () => {
     await using lab = await testNetwork();
     for (const errno of ['ENETDOWN', 'ENETUNREACH']) {
