@@ -7,12 +7,20 @@ import type { ApiHost } from './host.js';
 import { bodyOf, checked, queryOf } from './input.js';
 import { DEFAULT_LIMIT, pageQuery, writePage } from './page.js';
 import { PROBLEM_TYPE, Problem, problemOf } from './problem.js';
-import { type Call, type Listing, type Rights, type Route, type StreamWriter, allows } from './route.js';
+import {
+  type Asker,
+  type Call,
+  type Listing,
+  type Rights,
+  type Route,
+  type StreamWriter,
+  allows,
+} from './route.js';
 import { findRoute } from './routes.js';
 import { Streams } from './streams.js';
 
 /** Who came in by which door: the rights of a request. Throws a `Problem` where it has none. */
-export type Authorize = (request: IncomingMessage) => Rights;
+export type Authorize = (request: IncomingMessage) => Asker;
 
 /** Answers requests about a network. Never rejects. */
 export class Handler {
@@ -39,16 +47,18 @@ export class Handler {
     this.streams.close();
   }
 
-  private async respond(request: IncomingMessage, response: ServerResponse, rights: Rights): Promise<void> {
+  private async respond(request: IncomingMessage, response: ServerResponse, asker: Asker): Promise<void> {
     const [path = '', ...rest] = (request.url ?? '').split('?');
     const { route, params, methods } = findRoute(request.method ?? '', path);
     if (route === undefined) throw nowhere(path, methods);
-    if (!allows(rights, route.rights)) throw forbidden(route, rights);
+    const guest = typeof asker === 'object' ? asker.guest : undefined;
+    this.permit(route, asker);
     const query = this.query(route, rest.join('?'));
     const call: Call = {
       network: this.network,
       host: this.host,
-      rights,
+      rights: typeof asker === 'object' ? 'guest' : asker,
+      guest,
       streams: this.streams,
       params: route.params === undefined ? undefined : queryOf(route.params, encoded(params), 'path'),
       query: query.own,
@@ -59,6 +69,23 @@ export class Handler {
     request.resume();
     const result = await route.respond(call);
     await this.send(route, request, response, result, query.page?.limit ?? DEFAULT_LIMIT);
+  }
+
+  /** Throws 403 where a request has no right, or the policy does not grant it to the guest. */
+  private permit(route: Route, asker: Asker): void {
+    if (typeof asker !== 'object') {
+      if (!allows(asker, route.rights)) throw forbidden(route, asker);
+      return;
+    }
+    const { guest } = asker;
+    if (route.grant === undefined)
+      throw new Problem(403, `guests may not ask for ${route.method} ${route.path}`);
+    const { verdict, rule, id } = this.network.policy.grants(guest, route.grant);
+    if (verdict.kind !== 'deny') return;
+    throw new Problem(
+      403,
+      `the policy does not grant "${route.grant}" to ${guest}: rule "${rule}", decision ${id}`,
+    );
   }
 
   /** The query in two parts: the endpoint's own, and that of the page. */

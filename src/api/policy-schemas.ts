@@ -50,7 +50,9 @@ export const decisionSchema = z.strictObject({
   id: z.int().describe('The same in the log and wherever the guest is told'),
   time: z.string().describe('ISO 8601'),
   guest: z.string(),
-  protocol: z.literal(['tcp', 'udp', 'icmp', 'dns']).describe('dns: a name was asked for'),
+  protocol: z
+    .literal(['tcp', 'udp', 'icmp', 'dns', 'api'])
+    .describe('dns: a name was asked for; api: the guest asked the control API'),
   source: z.string().exactOptional(),
   address: z.string().exactOptional(),
   port: z.int().exactOptional(),

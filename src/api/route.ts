@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type * as z from 'zod';
 import type { Network } from '../index.js';
+import type { Grant } from '../policy/index.js';
 import type { ApiHost } from './host.js';
 import type { Streams } from './streams.js';
 
@@ -12,6 +13,9 @@ import type { Streams } from './streams.js';
 export const RIGHTS = ['status', 'read', 'full'] as const;
 export type Rights = (typeof RIGHTS)[number];
 
+/** What a request may do: by its door, or as a guest, who may do what the policy says. */
+export type Asker = Rights | { readonly guest: string };
+
 export function allows(have: Rights, need: Rights): boolean {
   return RIGHTS.indexOf(have) >= RIGHTS.indexOf(need);
 }
@@ -20,7 +24,9 @@ export function allows(have: Rights, need: Rights): boolean {
 export interface Call<P = unknown, Q = unknown, B = unknown> {
   readonly network: Network;
   readonly host: ApiHost;
-  readonly rights: Rights;
+  readonly rights: Rights | 'guest';
+  /** The guest that asks, from inside: it gets to see and to change what is its own. */
+  readonly guest: string | undefined;
   readonly streams: Streams;
   readonly params: P;
   readonly query: Q;
@@ -60,6 +66,8 @@ export interface Route {
   /** One line for people. */
   readonly summary: string;
   readonly rights: Rights;
+  /** What the policy must grant a guest for it; undefined: no guest may ask. */
+  readonly grant?: Grant;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
@@ -77,6 +85,7 @@ interface Spec<P, Q, B> {
   readonly path: string;
   readonly summary: string;
   readonly rights?: Rights;
+  readonly grant?: Grant;
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;

@@ -16,6 +16,7 @@ const self = json({
   path: '/v1/openapi.json',
   summary: 'This document',
   rights: 'status',
+  grant: 'status',
   json: z.record(z.string(), z.unknown()),
   respond: () => apiDocument(),
 });

@@ -15,7 +15,7 @@ export const versionSchema = z.strictObject({
   features: z
     .array(z.string())
     .describe('What this program offers beside the endpoints that are always there'),
-  rights: z.literal(['status', 'read', 'full']).describe('What you may do'),
+  rights: z.literal(['status', 'read', 'full', 'guest']).describe('What you may do'),
 });
 
 export const healthSchema = z.strictObject({

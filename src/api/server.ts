@@ -15,6 +15,10 @@ import { Problem } from './problem.js';
 import type { Rights } from './route.js';
 import { bearerMatches } from './token.js';
 
+/** Connections at once of one guest, from inside. */
+export const MAX_OF_GUEST = 32;
+/** Where guests ask, on the gateway. */
+const GUEST_PORT = 80;
 /** Connections at once of each door. */
 export const MAX_CONNECTIONS = 256;
 /** For the whole request to come in, ms. */
@@ -41,6 +45,11 @@ export interface Api {
    * health, and over TCP nothing at all.
    */
   serve(socket: Socket): void;
+  /**
+   * Lets guests ask at port 80 of the gateway, each for what the policy grants it (`allow api:self@build`). Without such rules
+   * they get nothing. Throws ERR_NETPROXY_STATE when the place is taken.
+   */
+  serveGuests(): void;
   /** Closes all doors and what is under way. Idempotent. */
   close(): void;
 }
@@ -55,8 +64,30 @@ export function createApi(network: Network, host: ApiHost = {}, token?: string):
       void handler.answer(request, response, authorize);
     };
   const inner = makeServer(listener((request) => behindLink(request, token)));
+  const inside: Server[] = [];
   const open: { server: Server; bound: BoundServer }[] = [];
   return {
+    serveGuests: () => {
+      const names = new WeakMap<object, string>();
+      const open = new Map<string, number>();
+      const server = makeServer(listener((request) => ({ guest: names.get(request.socket) ?? '' })));
+      inside.push(server);
+      network.listen(network.addresses.gateway, GUEST_PORT, (stream, guest) => {
+        const now = open.get(guest) ?? 0;
+        if (now >= MAX_OF_GUEST) {
+          stream.destroy();
+          return;
+        }
+        open.set(guest, now + 1);
+        stream.once('close', () => {
+          const left = (open.get(guest) ?? 1) - 1;
+          if (left === 0) open.delete(guest);
+          else open.set(guest, left);
+        });
+        names.set(stream, guest);
+        void server.emit('connection', stream);
+      });
+    },
     handler: (rights = 'full') => listener(() => rights),
     serve: (socket) => void inner.emit('connection', socket),
     listen: async (text, { rights = 'full', token: wanted } = {}) => {
@@ -75,7 +106,7 @@ export function createApi(network: Network, host: ApiHost = {}, token?: string):
     },
     close: () => {
       handler.close();
-      const servers = [inner, ...open.map(({ server }) => server)];
+      const servers = [inner, ...inside, ...open.map(({ server }) => server)];
       for (const { server, bound } of open.splice(0)) {
         bound.release();
         server.close();

@@ -52,6 +52,7 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--stdio', undefined, { links: [{ kind: 'stdio' }] }],
   ['--services', 'unix:/run/s', { services: 'unix:/run/s' }],
   ['--services-read-only', 'default', { servicesReadOnly: 'default' }],
+  ['--guest-api', undefined, { guestApi: true }],
   ['--token-file', '/run/t', { tokenFile: '/run/t' }],
   ['--subnet', '10.0.0.0/24', { subnet: '10.0.0.0/24' }],
   ['--gateway-ip', '10.0.0.1', { gatewayIp: '10.0.0.1' }],

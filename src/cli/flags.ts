@@ -84,6 +84,13 @@ export function linkFlags(command: Command, to: Collected): void {
   add(command, '--services-read-only <address>', 'the same for looking only', (text, flag) => {
     to.config.servicesReadOnly = to.check(flag, field.controlAddress, text);
   });
+  command.option(
+    '--guest-api',
+    'guests may ask the control API at port 80 of the gateway for what rules grant (--allow api:self)',
+  );
+  command.on('option:guest-api', () => {
+    to.config.guestApi = true;
+  });
   add(
     command,
     '--token-file <file>',

@@ -53,6 +53,7 @@ export async function serve(config: Config, terminal: Terminal, dropIn?: DropIn)
       api.close();
     });
     network.control = (socket) => api.serve(socket);
+    if (config.guestApi === true) api.serveGuests();
     await network.start();
     if (dropIn !== undefined) {
       undo.unshift(() => dropIn.close());

@@ -288,6 +288,11 @@ export const configSchema = section({
     .optional()
     .describe('Control API with full rights: unix:/PATH, tcp:HOST:PORT (with tokenFile), default'),
   servicesReadOnly: field.controlAddress.optional().describe('Control API for looking only, same addresses'),
+  guestApi: yesNo
+    .optional()
+    .describe(
+      'true: guests may ask the control API at port 80 of the gateway for what rules such as "allow api:self" grant. Default false',
+    ),
   tokenFile: field.path
     .optional()
     .describe('Bearer token of the control API over TCP and on connect listeners; made when it is missing'),

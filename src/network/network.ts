@@ -337,7 +337,9 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   /** A service inside the virtual network, on the gateway's or the host alias's address. */
   listen(ip: string, port: number, handler: StreamHandler): GuestService {
-    return this.parts.services.listen(this.stack, ip, port, handler);
+    return this.parts.services.listen(this.stack, ip, port, (stream, { name }) => {
+      handler(stream, name);
+    });
   }
 
   leases(): LeaseView[] {

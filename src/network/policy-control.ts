@@ -1,6 +1,14 @@
 /** The policy of a running network in the hands of its program: rules come and go, decisions are told. */
 import { TcpFlow, UdpMapping } from '../forwarder/index.js';
-import { type AuditEntry, type DefaultAction, LOOPBACK, type TableEntry, readRule } from '../policy/index.js';
+import {
+  type AuditEntry,
+  type Decision,
+  type DefaultAction,
+  type Grant,
+  LOOPBACK,
+  type TableEntry,
+  readRule,
+} from '../policy/index.js';
 import type { Parts } from './assemble.js';
 import type { Guest } from './guest.js';
 import type { AnswerOptions, AskQuestion } from './types.js';
@@ -105,6 +113,12 @@ export class PolicyControl {
   /** The rules that allow what was allowed while the log told all: by name where the guest was led there by one. */
   learned(): string[] {
     return this.parts.audit.learned.rules;
+  }
+
+  /** Whether a guest may ask this of the control API; audited. `port`: of the host, to be published. */
+  grants(guest: string, grant: Grant, port?: number): Decision {
+    const policy = this.parts.roster.byName(guest)?.policy ?? this.parts.policy;
+    return policy.grants(grant, guest, port);
   }
 
   /** Ends the flows that guests began and that are not allowed any more; how many. */

@@ -352,5 +352,6 @@ export interface NetworkEvents {
   stopped: [];
 }
 
-export type StreamHandler = (stream: Duplex) => void;
+/** `guest`: the name of who connected. */
+export type StreamHandler = (stream: Duplex, guest: string) => void;
 export type Explanation = Decision & { readonly address: string };

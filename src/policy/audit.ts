@@ -18,7 +18,7 @@ const MAX_GUESTS = 4096;
 /** Who wanted to go where. */
 export interface AuditSubject {
   readonly guest: string;
-  readonly protocol: PolicyProtocol | 'dns';
+  readonly protocol: PolicyProtocol | 'dns' | 'api';
   /** 0: it has none. */
   readonly port: number;
   readonly ip?: Ipv4 | undefined;
@@ -34,7 +34,7 @@ export interface AuditEntry {
   /** ms since 1970. */
   readonly time: number;
   readonly guest: string;
-  readonly protocol: PolicyProtocol | 'dns';
+  readonly protocol: PolicyProtocol | 'dns' | 'api';
   readonly source?: string;
   readonly address?: string;
   readonly port?: number;

@@ -12,7 +12,7 @@ export class Learned {
 
   /** A flow was allowed. `host`: it is one to the host. */
   note(subject: AuditSubject, host: boolean): void {
-    if (subject.protocol === 'dns' || subject.ip === undefined) return;
+    if (subject.protocol === 'dns' || subject.protocol === 'api' || subject.ip === undefined) return;
     const rule = ruleFor('allow', subject, host);
     if (this.found.has(rule)) return;
     if (this.found.size >= MAX_LEARNED) this.missed++;

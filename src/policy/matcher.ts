@@ -1,7 +1,7 @@
 /** Which rule speaks of a flow, or of a name: the first that fits. */
 import { type Cidr, type Ipv4, cidrContains, parseCidr } from '../core/index.js';
 import { noNames } from './names.js';
-import { type PolicyRule, type RuleTarget, nameFits, ruleCovers } from './rules.js';
+import { type Grant, type PolicyRule, type RuleTarget, nameFits, ruleCovers } from './rules.js';
 import type { TableEntry } from './table.js';
 import type { Destination, PolicyConfig, PolicyWorld } from './types.js';
 
@@ -50,6 +50,22 @@ export class Matcher {
         if (!this.speaksOfName(rule, name, guest, own)) continue;
         if (rule.action !== 'deny') return entry;
         if (rule.ports.length === 0 && (rule.protocol === undefined || rule.protocol === 'dns')) return entry;
+      }
+    }
+    return undefined;
+  }
+
+  /** The first rule about what a guest wants of the control API. `port`: of the host, to be published; 0: any that is free. */
+  grant(tables: Tables, grant: Grant, guest: string, port: number | undefined): TableEntry | undefined {
+    for (const entries of tables) {
+      for (const entry of entries) {
+        const { action, protocol, target, guest: of, ports } = entry.rule;
+        if (protocol !== 'api' || (of !== undefined && of !== guest)) continue;
+        if (target.kind !== 'any' && !(target.kind === 'grant' && target.grant === grant)) continue;
+        // Whether at all: some ports that are denied leave others.
+        if (ports.length === 0 || (port === undefined && action !== 'deny')) return entry;
+        if (port !== undefined && ports.some(({ first, last }) => port >= first && port <= last))
+          return entry;
       }
     }
     return undefined;
@@ -111,7 +127,7 @@ export class Matcher {
   private speaksOfName(rule: PolicyRule, name: string, guest: string, own: boolean): boolean {
     const { target } = rule;
     if (rule.guest !== undefined && rule.guest !== guest) return false;
-    if (rule.protocol === 'icmp') return false;
+    if (rule.protocol === 'icmp' || rule.protocol === 'api') return false;
     if (this.isHostName(name)) return target.kind === 'any' || this.speaksOfHost(target);
     if (target.kind === 'name') return nameFits(target, name);
     return target.kind === 'any' && !own;

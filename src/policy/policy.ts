@@ -15,7 +15,7 @@
 import { type Ipv4, cidrContains, formatIpv4, ipv4 } from '../core/index.js';
 import type { AuditSubject } from './audit.js';
 import { LINK_LOCAL, Matcher, type Tables } from './matcher.js';
-import { type PolicyRule, readRule } from './rules.js';
+import { type Grant, type PolicyRule, readRule } from './rules.js';
 import { type DefaultAction, RuleTable, TableClock, type TableEntry } from './table.js';
 import type { Decision, Destination, DialVerdict, PolicyConfig, PolicyWorld, Verdict } from './types.js';
 
@@ -147,6 +147,27 @@ export class Policy {
     if (entry !== undefined) return resolved(`allowed by the rule "${entry.rule.text}"`, entry);
     if (own && !matcher.isHostName(name)) return resolved('the gateway answers it itself');
     return defaultAction === 'deny' ? this.byDefault() : resolved('no rule speaks of it');
+  }
+
+  /** Whether a guest may ask this of the control API: only a rule that says so allows it. Decides, and writes the audit log. */
+  grants(grant: Grant, guest: string, port?: number): Decision {
+    const entry = this.shared.matcher.grant(this.tables, grant, guest, port);
+    const decision =
+      entry === undefined
+        ? say(
+            { kind: 'deny', how: 'prohibited' },
+            'default',
+            'no rule allows guests to ask the control API for it',
+          )
+        : entry.rule.action === 'deny'
+          ? this.denied(entry)
+          : say(
+              { kind: 'service', service: 'api' },
+              entry.rule.text,
+              `allowed by "${entry.rule.text}"`,
+              entry,
+            );
+    return this.settle(decision, { guest, protocol: 'api', port: port ?? 0, name: grant });
   }
 
   private alias(to: Destination): Decision {

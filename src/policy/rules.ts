@@ -11,8 +11,12 @@ import {
 
 export type PolicyProtocol = 'tcp' | 'udp' | 'icmp';
 
-/** What a rule may speak of: flows, or the question for a name alone. */
-export type RuleProtocol = PolicyProtocol | 'dns';
+/** What a rule may speak of: flows, the question for a name alone, or what a guest may ask the control API. */
+export type RuleProtocol = PolicyProtocol | 'dns' | 'api';
+
+/** What a guest may be allowed at the control API: version and health; itself and its flows; to publish its ports. */
+export const GRANTS = ['status', 'self', 'publish'] as const;
+export type Grant = (typeof GRANTS)[number];
 
 export const ACTIONS = ['allow', 'deny', 'ask', 'redirect'] as const;
 export type PolicyAction = (typeof ACTIONS)[number];
@@ -28,6 +32,7 @@ export type RuleTarget =
   | { readonly kind: 'host' }
   /** `below`: the names below it (`*.example.com`), not it itself. In lower case. */
   | { readonly kind: 'name'; readonly name: string; readonly below: boolean }
+  | { readonly kind: 'grant'; readonly grant: Grant }
   | { readonly kind: 'any' };
 
 /** Where a redirected flow goes; `host` is the host's loopback. */
@@ -53,7 +58,7 @@ export interface PolicyRule {
 }
 
 const ALLOWED =
-  'allowed is [tcp:|udp:|icmp:|dns:]TARGET[:PORTS][@GUEST] with TARGET an IPv4 address, a CIDR, a name such as example.com or *.example.com, "host" or "any", e.g. tcp:10.0.0.0/8:80,8000-8100@build; a redirect goes on with " to ADDRESS[:PORT]"';
+  'allowed is [tcp:|udp:|icmp:|dns:|api:]TARGET[:PORTS][@GUEST] with TARGET an IPv4 address, a CIDR, a name such as example.com or *.example.com, "host" or "any", e.g. tcp:10.0.0.0/8:80,8000-8100@build; a redirect goes on with " to ADDRESS[:PORT]"';
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
@@ -85,13 +90,14 @@ export function parseRule(action: PolicyAction, text: string): PolicyRule {
     if (!/^[\w.-]+$/.test(guest)) throw bad(text, `"${guest}" is not a guest's name`);
   }
   let protocol: RuleProtocol | undefined;
-  const prefix = /^(tcp|udp|icmp|dns):/.exec(rest);
+  const prefix = /^(tcp|udp|icmp|dns|api):/.exec(rest);
   if (prefix !== null) {
     protocol = prefix[1] as RuleProtocol;
     rest = rest.slice(prefix[0].length);
   }
   const colon = rest.indexOf(':');
-  const target = parseTarget(text, colon < 0 ? rest : rest.slice(0, colon));
+  const place = colon < 0 ? rest : rest.slice(0, colon);
+  const target = protocol === 'api' ? parseGrant(action, text, place) : parseTarget(text, place);
   const ports = colon < 0 ? [] : parsePorts(text, rest.slice(colon + 1));
   if (protocol === 'icmp' && ports.length > 0) throw bad(text, 'icmp has no ports');
   if (protocol === 'dns') checkDns(action, text, target, ports);
@@ -105,6 +111,15 @@ export function parseRule(action: PolicyAction, text: string): PolicyRule {
     text: `${action} ${text.trim()}`,
     ...(to === undefined ? {} : { to }),
   };
+}
+
+function parseGrant(action: PolicyAction, text: string, target: string): RuleTarget {
+  if (action !== 'allow' && action !== 'deny')
+    throw bad(text, 'what guests may ask for is allowed or denied');
+  if (target === 'any') return { kind: 'any' };
+  const grant = GRANTS.find((one) => one === target);
+  if (grant === undefined) throw bad(text, `api: speaks of ${GRANTS.join(', ')} or any`);
+  return { kind: 'grant', grant };
 }
 
 function checkDns(action: PolicyAction, text: string, target: RuleTarget, ports: readonly PortRange[]): void {
@@ -183,6 +198,8 @@ export function formatTarget(target: RuleTarget): string {
       return target.cidr.prefix === 32 ? formatIpv4(target.cidr.base) : formatCidr(target.cidr);
     case 'name':
       return `${target.below ? '*.' : ''}${target.name}`;
+    case 'grant':
+      return target.grant;
     case 'host':
     case 'any':
       return target.kind;

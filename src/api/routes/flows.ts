@@ -29,8 +29,9 @@ export const flowRoutes = [
     summary: 'Flows of this moment, TCP and UDP',
     query: flowQuery,
     item: flowSchema,
-    respond: ({ network, query, after }) => ({
-      items: matching(network, query, after),
+    grant: 'self',
+    respond: ({ network, query, after, guest }) => ({
+      items: matching(network, guest === undefined ? query : { ...query, guest }, after),
       cursor: ({ id }) => id,
     }),
   }),

@@ -46,8 +46,13 @@ export const guestRoutes = [
     path: '/v1/guests',
     summary: 'Guests that are attached',
     item: guestSchema,
-    respond: ({ network, after }) => ({
-      items: each(network.guests(), ({ id }) => id > after, guestInfo),
+    grant: 'self',
+    respond: ({ network, after, guest }) => ({
+      items: each(
+        network.guests(),
+        ({ id, name }) => id > after && (guest === undefined || name === guest),
+        guestInfo,
+      ),
       cursor: ({ id }) => id,
     }),
   }),
@@ -58,7 +63,11 @@ export const guestRoutes = [
     params: nameParams,
     json: guestSchema,
     refusals: { 404: 'There is no such guest' },
-    respond: ({ network, params }) => guestInfo(find(network, params.name)),
+    grant: 'self',
+    respond: ({ network, params: { name }, guest }) => {
+      if (guest !== undefined && name !== guest) throw new Problem(403, `${guest} may ask about itself only`);
+      return guestInfo(find(network, name));
+    },
   }),
   nothing({
     method: 'DELETE',

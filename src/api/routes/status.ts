@@ -9,6 +9,7 @@ export const statusRoutes = [
     path: '/v1/version',
     summary: 'Version and features',
     rights: 'status',
+    grant: 'status',
     json: versionSchema,
     respond: ({ network, host, rights }) => ({
       name: 'netproxy' as const,
@@ -33,6 +34,7 @@ export const statusRoutes = [
     path: '/v1/health',
     summary: 'Whether it works, in three numbers',
     rights: 'status',
+    grant: 'status',
     json: healthSchema,
     respond: ({ network }) => ({
       status: 'ok' as const,
