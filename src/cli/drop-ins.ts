@@ -1,9 +1,19 @@
 /** The commands that stand in for other programs. They take those programs' flags, which commander does not know. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import type { Command } from 'commander';
 import { packageVersion } from '../api/index.js';
-import { GVPROXY_FLAGS, goUsage, gvproxyDropIn, parseGvproxy } from '../compat/index.js';
+import {
+  DOCKER_PROXY_FLAGS,
+  GVPROXY_FLAGS,
+  VPNKIT_FLAGS,
+  dockerProxy,
+  goUsage,
+  gvproxyDropIn,
+  parseGvproxy,
+  vpnkitDropIn,
+} from '../compat/index.js';
 import { EXIT, usageError } from './exit.js';
+import { Lifecycle } from './lifecycle.js';
 import type { Done } from './remote-commands.js';
 import { serve } from './serve.js';
 import type { Terminal } from './terminal.js';
@@ -16,6 +26,23 @@ Examples:
 
 docs/gvproxy.md says what is the same and what is not.
 `;
+
+const VPNKIT_EXAMPLES = `
+Examples:
+  netproxy vpnkit --ethernet /run/vm.sock --port /run/ports.sock
+  curl --unix-socket /run/ports.sock -X PUT http://d/forwards/expose/port -d '{"out_port":8080,"in_port":80}'
+
+docs/vpnkit.md says what is the same and what is not.
+`;
+
+const DOCKER_PROXY_EXAMPLES = `
+Examples:
+  dockerd --userland-proxy-path /usr/local/bin/netproxy-docker-proxy
+with that file: exec netproxy docker-proxy -control-pipe /run/ports.sock "$@"
+`;
+
+/** Where dockerd waits for the outcome: a pipe. */
+const STATUS_FD = 3;
 
 /** Adds a command that gets its words as they are. */
 function raw(
@@ -40,6 +67,14 @@ function raw(
 }
 
 export function dropInCommands(program: Command, terminal: Terminal, done: Done): void {
+  raw(program, 'vpnkit', 'what vpnkit does, with its port API', (argv) => vpnkit(argv, terminal), done);
+  raw(
+    program,
+    'docker-proxy',
+    "dockerd's userland proxy: publishes one port by vpnkit's port API",
+    (argv) => runDockerProxy(argv, terminal),
+    done,
+  );
   raw(
     program,
     'gvproxy',
@@ -47,6 +82,55 @@ export function dropInCommands(program: Command, terminal: Terminal, done: Done)
     (argv) => gvproxy(argv, terminal),
     done,
   );
+}
+
+async function vpnkit(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const dropIn = vpnkitDropIn(argv);
+  if (dropIn !== undefined) return serve(dropIn.config, terminal, dropIn);
+  terminal.out(`Usage of vpnkit:\n${goUsage(VPNKIT_FLAGS)}${VPNKIT_EXAMPLES}`);
+  return EXIT.ok;
+}
+
+async function runDockerProxy(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const proxy = dockerProxy(argv, process.env);
+  if (proxy === undefined) {
+    terminal.out(`Usage of docker-proxy:\n${goUsage(DOCKER_PROXY_FLAGS)}${DOCKER_PROXY_EXAMPLES}`);
+    return EXIT.ok;
+  }
+  const life = new Lifecycle();
+  try {
+    await proxy.expose();
+  } catch (error) {
+    tellDockerd(`1\n${(error as Error).message}`, terminal);
+    life.close();
+    return EXIT.failure;
+  }
+  tellDockerd('0\n', terminal);
+  // Signals alone keep no process alive.
+  const hold = setInterval(() => undefined, 60_000);
+  await life.ended;
+  clearInterval(hold);
+  life.close();
+  await proxy.unexpose();
+  return EXIT.ok;
+}
+
+/** Without a parent that waits there, people are told what went wrong. */
+function tellDockerd(status: string, terminal: Terminal): void {
+  if (isPipe(STATUS_FD)) {
+    writeSync(STATUS_FD, status);
+    closeSync(STATUS_FD);
+  } else if (status !== '0\n') terminal.err(`docker-proxy: ${status.slice(2)}\n`);
+}
+
+/** Another descriptor of that number would be one of Node's own. */
+function isPipe(fd: number): boolean {
+  try {
+    const stat = fstatSync(fd);
+    return stat.isFIFO() || stat.isSocket();
+  } catch {
+    return false;
+  }
 }
 
 async function gvproxy(argv: readonly string[], terminal: Terminal): Promise<number> {

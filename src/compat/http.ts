@@ -6,9 +6,11 @@ import { GoError } from './go-values.js';
 
 const PLAIN = 'text/plain; charset=utf-8';
 
-/** What is answered: a status with a text as http.Error writes it, or JSON, or nothing. */
+/** What is answered: a status with a text as http.Error writes it, or JSON (200 unless said), or nothing. */
 export type Answer =
-  { readonly status: number; readonly text: string } | { readonly json: unknown } | { readonly done: true };
+  | { readonly status: number; readonly text: string }
+  | { readonly json: unknown; readonly status?: number }
+  | { readonly done: true };
 
 export const DONE: Answer = { done: true };
 export const NOT_FOUND: Answer = { status: 404, text: '404 page not found' };
@@ -43,7 +45,10 @@ export async function reply(
   else if ('json' in result) {
     const text = `${JSON.stringify(result.json)}\n`;
     response
-      .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+      .writeHead(result.status ?? 200, {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(text),
+      })
       .end(text);
   } else {
     const text = `${result.text}\n`;

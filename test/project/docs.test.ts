@@ -111,6 +111,8 @@ describe('flags', () => {
     'config schema',
     'config check',
     'gvproxy',
+    'vpnkit',
+    'docker-proxy',
   ];
 
   /** Lines of shell with continued ones joined, without what stands behind a lone `--`. */
