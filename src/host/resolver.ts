@@ -1,11 +1,11 @@
 /**
  * The operating system's resolver (getaddrinfo, getnameinfo) behind a small gate.
  *
- * Both calls block a thread: with the addon one of its own (`getaddrinfo`, `getnameinfo` of the options), else one of
- * libuv's pool, which file access shares: four that hang would stop the process' disk I/O. So at most
- * `concurrency` run at once (one fewer than the pool has threads, four at most), the others wait in
- * a queue with an end, and each caller gets ETIMEDOUT at its deadline, whether the call came back or not. One call
- * asks for both families, and serves everybody who asks for either while it runs and shortly after.
+ * Both calls block a thread: of the addon, or of a process for them (`getaddrinfo`, `getnameinfo` of the options); the
+ * default of this class, libuv's pool, is shared with files: four that hang would stop the process' disk I/O. At most
+ * `concurrency` run at once (by default one fewer than the pool has threads, four at most), the others wait in a queue
+ * with an end, and each caller gets ETIMEDOUT at its deadline, whether the call came back or not. One call asks for both
+ * families, and serves everybody who asks for either while it runs and shortly after.
  */
 import { lookup, lookupService } from 'node:dns/promises';
 import type { HostAddress, HostResolver, Millis } from '../core/index.js';

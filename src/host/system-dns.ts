@@ -11,6 +11,7 @@ import type { HostIo, HostResolver, Logger } from '../core/index.js';
 import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
 import type { DnsGroup, DnsTier } from './dns-group.js';
 import { HostDnsUpstream } from './dns-upstream.js';
+import { HELPER_CALLS, LookupHelper } from './lookup-helper.js';
 import { OsResolver, type OsResolverOptions } from './resolver.js';
 import {
   isFilesAndDns,
@@ -53,7 +54,7 @@ export interface SystemDnsOptions {
   /** UDP sockets that send and receive in batches, for the name servers. Default Node's. */
   readonly io?: HostIo | undefined;
   readonly platform?: NodeJS.Platform | undefined;
-  /** The C library's calls, where somebody has threads of his own for them. Default Node's. */
+  /** The C library's calls, where somebody has threads of his own for them. Default: those of a process for them. */
   readonly calls?: Pick<OsResolverOptions, 'getaddrinfo' | 'getnameinfo' | 'concurrency'> | undefined;
   readonly paths?:
     (Partial<Record<'resolvConf' | 'nsswitch' | 'hosts', string>> & Partial<LinuxSplitPaths>) | undefined;
@@ -94,7 +95,15 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
     (name) => split.own.find(name)?.upstream,
     new HostDnsUpstream({ servers, io: options.io }),
   );
-  const resolver = new OsResolver(options.calls);
+  const helper = options.calls === undefined ? new LookupHelper() : undefined;
+  const resolver = new OsResolver(
+    options.calls ??
+      (helper && {
+        concurrency: HELPER_CALLS,
+        getaddrinfo: (name) => helper.addresses(name),
+        getnameinfo: (address) => helper.nameOf(address),
+      }),
+  );
   return {
     resolver,
     upstream,
@@ -117,6 +126,7 @@ export function systemDns(options: SystemDnsOptions): SystemDns {
       split.chosen.close();
       split.own.close();
       resolver.close();
+      helper?.close();
     },
   };
 }
