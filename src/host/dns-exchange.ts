@@ -24,6 +24,9 @@ import { errnoOf } from './errno.js';
 /** Time that a server has at least over a stream before the next one is asked, ms. */
 const STREAM_SHARE: Millis = 1500;
 
+/** How long the answer of a server that was down is waited for when another one has answered, ms. */
+const LINGER: Millis = 2000;
+
 export interface ExchangeOwner {
   readonly retry: Millis;
   now(): Millis;
@@ -98,11 +101,15 @@ export class Exchange implements Deadline, DatagramClient {
   }
 
   datagram(answer: Uint8Array, socket: QuerySocket): void {
-    if (this.done || !isAnswerTo(answer, this.asked)) return;
+    if (!isAnswerTo(answer, this.asked)) return;
     const attempt = this.attempts.find((candidate) => candidate.socket === socket);
     if (attempt === undefined) return;
     const { server } = attempt;
     server.health.answered(this.owner.now() - attempt.sentAt);
+    if (this.done) {
+      socket.leave(this.id);
+      return;
+    }
     if ((answer[2]! & (Flag.truncated >>> 8)) !== 0) this.askByTcp(server, answer);
     else this.take(attempt, answer);
   }
@@ -219,12 +226,20 @@ export class Exchange implements Deadline, DatagramClient {
   private finish(): boolean {
     if (this.done) return false;
     this.done = true;
-    for (const { socket, asking } of this.attempts) {
-      socket?.leave(this.id);
+    for (const { server, socket, asking } of this.attempts) {
+      // Slower than another one, the answer of a server that was down still says that it is back.
+      if (socket !== undefined && server.health.down) this.linger(socket);
+      else socket?.leave(this.id);
       asking?.cancel();
     }
     this.owner.ended(this);
     return true;
+  }
+
+  private linger(socket: QuerySocket): void {
+    setTimeout(() => {
+      if (socket.clients.get(this.id) === this) socket.leave(this.id);
+    }, LINGER).unref();
   }
 }
 
