@@ -152,6 +152,12 @@ const dnsSchema = section({
     .whole('seconds', 0, 604_800)
     .optional()
     .describe('Answers are given after their end when no server answers. Default 0'),
+  rebindProtection: yesNo
+    .optional()
+    .describe('true: names of the open network with private addresses are refused. Default false'),
+  privateNames: list(field.dnsName)
+    .optional()
+    .describe('Domains that may have private addresses all the same'),
   rate: field
     .whole('queries', 0, 10_000_000)
     .optional()

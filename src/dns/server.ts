@@ -37,6 +37,7 @@ import {
   type Outcome,
 } from './outcome.js';
 import { GuestQuotas } from './quotas.js';
+import { guardAnswer } from './rebinding.js';
 import { SystemNames, isSystemName } from './system.js';
 import { DnsTally } from './tally.js';
 import type {
@@ -271,8 +272,9 @@ export class DnsServer {
   }
 
   /** A lookup came to its end: for `Lookup` only. */
-  settled(lookup: Lookup, outcome: Outcome): void {
+  settled(lookup: Lookup, found: Outcome): void {
     this.lookups.remove(lookup);
+    const outcome = this.guarded(lookup, found);
     const now = this.config.clock?.now() ?? this.lastNow;
     if ('bytes' in outcome) this.cache.store(lookup.query, outcome.bytes, now);
     const failed = hasFailed(outcome);
@@ -289,6 +291,14 @@ export class DnsServer {
           : this.write(query, transport, guest, outcome, took);
       taker(this.output, length);
     }
+  }
+
+  /** Refuses what may be DNS rebinding, where that is asked for. */
+  private guarded({ query }: Lookup, outcome: Outcome): Outcome {
+    const { privateNames, route } = this.config;
+    const { name } = query.question;
+    if (privateNames === undefined || route?.(name) !== undefined) return outcome;
+    return guardAnswer(outcome, name, privateNames);
   }
 
   /** A query waited too long: for `Waiting` only. */

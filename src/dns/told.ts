@@ -6,6 +6,17 @@ import { skipName } from './names.js';
 
 /** Calls with each IPv4 address of an answer and its TTL, seconds. What is no whole answer tells what stands before its fault. */
 export function eachAddress(answer: Uint8Array, tell: (ip: Ipv4, ttl: number) => void): void {
+  eachRecord(answer, (at, data, length) => {
+    if (word(answer, at) === RecordType.A && word(answer, at + 2) === CLASS_IN && length === 4)
+      tell(ipv4(long(answer, data)), long(answer, at + 4));
+  });
+}
+
+/** Calls with each record of the answer section: where its type stands, class and TTL behind it, and where its data. */
+export function eachRecord(
+  answer: Uint8Array,
+  tell: (at: number, data: number, length: number) => void,
+): void {
   if (answer.length < HEADER) return;
   let at: number | undefined = HEADER;
   for (let n = word(answer, 4); n > 0; n--) {
@@ -19,8 +30,7 @@ export function eachAddress(answer: Uint8Array, tell: (ip: Ipv4, ttl: number) =>
     const length = word(answer, at + 8);
     const data: number = at + 10;
     if (data + length > answer.length) return;
-    if (word(answer, at) === RecordType.A && word(answer, at + 2) === CLASS_IN && length === 4)
-      tell(ipv4(long(answer, data)), long(answer, at + 4));
+    tell(at, data, length);
     at = data + length;
   }
 }

@@ -110,6 +110,11 @@ export interface DnsConfig {
   readonly mode?: (() => SystemMode) | undefined;
   /** Why a guest may not ask for a name; undefined: it may. Default: it may. */
   readonly decide?: ((name: string, guest: DnsGuest) => DnsDenial | undefined) | undefined;
+  /**
+   * Answers with private addresses are refused (rebinding.ts), but for these domains (normal form), for names of one label
+   * and for names that have a route. Absent: they are not looked at.
+   */
+  readonly privateNames?: readonly string[] | undefined;
   /** Told of each answer, once. Must not throw. */
   readonly observe?: ((event: DnsEvent) => void) | undefined;
   /** For the latency of what was waited for; without it, that counts as 0. */

@@ -22,6 +22,7 @@ import {
   type LocalNames,
   RecordType,
   eachAddress,
+  normalName,
 } from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
 import type { NativeLookups } from '../native/index.js';
@@ -120,6 +121,7 @@ export class DnsService {
         });
       },
       deadline: config.dns?.deadline,
+      privateNames: privateNames(config),
       maxRate: config.dns?.rate,
       cache: cacheOptions(config),
       settings: () => sources.zones.changes + (system?.settings() ?? 0),
@@ -213,6 +215,11 @@ function systemMode(
 ): (() => 'relay' | 'resolver') | undefined {
   if (deps.resolver !== undefined) return () => 'resolver';
   return system === undefined ? undefined : () => system.mode();
+}
+
+function privateNames({ dns = {} }: NetworkConfig): readonly string[] | undefined {
+  if (dns.rebindProtection !== true) return undefined;
+  return (dns.privateNames ?? []).flatMap((name) => normalName(name) ?? []);
 }
 
 function cacheOptions({ dns }: NetworkConfig): DnsCacheOptions {

@@ -127,6 +127,10 @@ export interface DnsConfig {
   readonly negativeSeconds?: number | undefined;
   /** Seconds that an answer is given after its end when no server answers. Default 0. */
   readonly staleSeconds?: number | undefined;
+  /** Refuses names of the open network whose addresses are private ones. Default false. */
+  readonly rebindProtection?: boolean | undefined;
+  /** Domains that may have private addresses all the same. */
+  readonly privateNames?: readonly string[] | undefined;
   /** Queries of one guest a second, as many at once; 0: no limit. Default 0. */
   readonly rate?: number | undefined;
 }
