@@ -99,6 +99,18 @@ describe('health', () => {
     expect(data(await waiting)).toBe('10.0.0.1');
   });
 
+  it('with all of them dead, some queries wait for one that is back, and the others fail at once', async () => {
+    const server = await start(silent);
+    const host = upstream([server.address], { retry: 20 });
+    const waiting = Array.from({ length: 64 }, (_, i) => host.query(question(`${i}.example`), 'udp', 20_000));
+    // Asked three times in vain, the server counts as down.
+    await expect.poll(() => server.asked.length, { timeout: 15_000 }).toBeGreaterThan(64 * 4);
+    await expect(host.query(ASKED, 'udp', 20_000)).rejects.toMatchObject({ code: 'unreachable' });
+    server.udpReply = good;
+    expect((await Promise.all(waiting)).map(data)).toEqual(Array.from(waiting, () => '10.0.0.1'));
+    expect(data(await host.query(ASKED, 'udp', 20_000))).toBe('10.0.0.1');
+  });
+
   it('a new list of servers is used at once; who waits for an old one still gets its answer', async () => {
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));

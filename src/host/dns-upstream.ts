@@ -20,6 +20,8 @@ import type { DnsServerAddress } from './resolver-files.js';
 const RETRY: Millis = 1000;
 /** Sockets that nothing was asked by for so long are closed, ms. */
 const UNUSED: Millis = 10_000;
+/** Queries that wait for an answer while all servers are down: enough to notice one that is back. The others fail at once. */
+const HOPEFUL = 64;
 
 export interface HostDnsUpstreamOptions {
   /** The servers in their order, asked for with every query. */
@@ -150,6 +152,8 @@ export class HostDnsUpstream implements DnsUpstream, ExchangeOwner {
   private refusal(servers: readonly ServerState[]): DnsUpstreamError | undefined {
     if (this.closed) return new DnsUpstreamError('closed', 'the network is stopping');
     if (servers.length === 0) return new DnsUpstreamError('noServers', 'the host has no name servers');
+    if (this.exchanges.size >= HOPEFUL && servers.every(({ health }) => health.down))
+      return new DnsUpstreamError('unreachable', 'no name server answers');
     if (this.exchanges.size < this.maxInFlight) return undefined;
     return new DnsUpstreamError('overloaded', 'too many queries on the way');
   }
