@@ -30,10 +30,11 @@ await network.start();
 for (const { name, netns, guest } of taps) network.openTap({ name, netns }, guest);
 if (qemu !== undefined) await network.listenLinks('qemu', qemu);
 
-/** How many of each kind of thing keeps the process alive, by Node's own names. */
+/** How many of each kind of thing keeps the process alive, by Node's own names; an immediate does so until this turn ends. */
 function resources() {
   const counts = {};
   for (const name of process.getActiveResourcesInfo()) counts[name] = (counts[name] ?? 0) + 1;
+  delete counts.Immediate;
   return counts;
 }
 
