@@ -239,6 +239,10 @@ const limitsSchema = section({
     .whole('milliseconds', 1_000, 604_800_000)
     .optional()
     .describe('Silence after which a guest is asked whether a TCP connection still stands. Default: never'),
+  busyPoll: field
+    .whole('microseconds', 0, 1_000)
+    .optional()
+    .describe('Looking for more to do before sleeping, where that has paid lately; 0: never. Default 80'),
 });
 
 export const switchSchema = section({

@@ -147,7 +147,7 @@ describe.skipIf(missingAddon())('addon', () => {
     expect(other.poller.register(new Uint8Array(4))).toBe(EBADF);
     expect(other.poller.checksum(id, 0, 4)).toBe(EBADF);
     expect(other.poller.tcpConnect4(0x7f000001, 1)).toBe(EBADF);
-    expect(other.poller.poll()).toBe(0);
+    expect(other.poller.poll(0)).toBe(0);
     expect(other.poller.handleCount()).toBe(0);
     other.poller.ref();
     other.poller.unref();

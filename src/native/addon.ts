@@ -136,8 +136,11 @@ export interface Poller {
   interest(handle: number, mask: number): number;
   /** The monotonic clock in whole milliseconds since the first poller was made: a small integer for 24 days. */
   now(): number;
-  /** Looks for events now, without waiting and without `onReady`; returns their number in `ready`, which it overwrites. */
-  poll(): number;
+  /**
+   * Looks for events now, without sleeping and without `onReady`; returns their number in `ready`, which it overwrites. Where there
+   * are none it looks for up to `linger` more µs, if that has paid lately.
+   */
+  poll(linger: number): number;
   /** Whether the poller keeps the process alive (it does at first). */
   ref(): void;
   unref(): void;

@@ -76,7 +76,7 @@ describe.skipIf(missingAddon())('native calls under fuzz', () => {
             const result: unknown = method.call(poller, first, ...rest);
             if (typeof result !== 'number') return false;
           }
-          poller.poll();
+          poller.poll(0);
           poller.close();
           return true;
         },

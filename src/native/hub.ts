@@ -13,6 +13,8 @@ import { READ } from './constants.js';
 const READY_MAX = 1024;
 /** How long a turn may go on, ms: then timers, Node's own sockets and promises get theirs. */
 const TURN = 2;
+/** How long a turn may wait for more before the thread sleeps, where that has paid lately, µs. */
+const BUSY_POLL = 80;
 /** Free memory kept for reuse, in all, bytes; and how long while nobody takes of it, ms. */
 const KEPT_BYTES = 8 * 1024 * 1024;
 const KEPT_TIME = 1000;
@@ -53,13 +55,16 @@ export class Hub {
   private dispatching = false;
   /** The handle that has to be told first, for it was left out the last time; 0: none. */
   private first = 0;
+  private readonly busyPoll: number;
   private closed = false;
   /** Rounds that told somebody; see SpinWatch. */
   rounds = 0;
   /** How often each handle was told, while somebody wants to know. */
   tally: Map<number, number> | undefined;
 
-  constructor(addon: NativeAddon) {
+  /** `busyPoll`: how long a turn may wait for more, where that has paid lately, whole µs; 0: never. Default 80. */
+  constructor(addon: NativeAddon, busyPoll = BUSY_POLL) {
+    this.busyPoll = busyPoll;
     this.poller = new addon.Poller((count) => {
       this.dispatch(count);
     }, this.ready);
@@ -195,7 +200,7 @@ export class Hub {
       do {
         this.tell(ready, until);
         this.runDeferred();
-        ready = this.poller.now() < until ? this.poller.poll() : 0;
+        ready = this.poller.now() < until ? this.poller.poll(this.deferredCount > 0 ? 0 : this.busyPoll) : 0;
       } while (ready > 0 || (this.deferredCount > 0 && this.poller.now() < until));
     } finally {
       this.dispatching = false;

@@ -76,7 +76,7 @@ export interface Told extends AskingTold {
 /** Throws ERR_NETPROXY_CONFIG before anything is opened. */
 export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): Parts {
   const logger = deps.logger ?? silentLogger;
-  const native = nativeParts(deps.native ?? deps.io === undefined);
+  const native = nativeParts(deps.native ?? deps.io === undefined, config.limits?.busyPoll);
   const scheduler = deps.scheduler ?? native.scheduler;
   const random = deps.random ?? systemRandom();
   const networks = networksOf(deps);

@@ -15,7 +15,8 @@ export interface NativeParts {
   close(): void;
 }
 
-export function nativeParts(wanted: boolean): NativeParts {
+/** `busyPoll`: see `Hub`. */
+export function nativeParts(wanted: boolean, busyPoll: number | undefined): NativeParts {
   const { addon, reason } = wanted ? loadNative() : { addon: undefined, reason: 'it was not asked for' };
   if (addon === undefined)
     return {
@@ -26,7 +27,7 @@ export function nativeParts(wanted: boolean): NativeParts {
       reason,
       close: () => undefined,
     };
-  const hub = new Hub(addon);
+  const hub = new Hub(addon, busyPoll);
   const lookups = new NativeLookups(hub);
   return {
     hub,

@@ -188,6 +188,8 @@ export interface LimitsConfig {
   readonly guestMemory?: number | undefined;
   /** ms of silence after which a guest is asked whether its TCP connection still stands. Default: never. */
   readonly keepAlive?: number | undefined;
+  /** µs that the process looks for more to do before it sleeps, where that has paid lately; 0: never. Needs the addon. Default 80. */
+  readonly busyPoll?: number | undefined;
 }
 
 /** What a network uses of the world; everything has a real default. */

@@ -14,6 +14,7 @@ mod control;
 mod datagrams;
 mod frame;
 mod gso;
+mod linger;
 mod link;
 mod links;
 mod lookups;

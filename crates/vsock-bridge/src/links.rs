@@ -106,6 +106,7 @@ impl State {
         };
         let hot = link.is_hot();
         self.scratch = scratch;
+        self.linger.moved(sink.count);
         if hot {
             self.warm(handle);
         }
@@ -134,6 +135,7 @@ impl State {
             Ok((before, link.pending()))
         });
         self.scratch = scratch;
+        self.linger.moved(count as usize);
         let (before, after) = outcome?;
         if (before > 0) != (after > 0) {
             self.arm(handle)?;

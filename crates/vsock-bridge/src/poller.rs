@@ -20,9 +20,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn dispatch(&self) -> i32 {
+    /// What happened while the thread slept.
+    pub fn wake(&self) -> i32 {
         let mut state = self.state.borrow_mut();
-        state.as_mut().map_or(0, |state| state.dispatch() as i32)
+        state.as_mut().map_or(0, |state| {
+            state.linger.woken();
+            state.dispatch() as i32
+        })
     }
 
     pub fn close(&self) {
@@ -98,8 +102,9 @@ impl Poller {
     }
 
     #[napi]
-    pub fn poll(&self) -> i32 {
-        self.shared.dispatch()
+    pub fn poll(&self, linger: i32) -> i32 {
+        let mut state = self.shared.state.borrow_mut();
+        state.as_mut().map_or(0, |state| state.dispatch_or_linger(linger) as i32)
     }
 
     #[napi(js_name = "ref")]

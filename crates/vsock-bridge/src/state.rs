@@ -3,6 +3,7 @@
 use crate::buffers::{Buffers, Span};
 use crate::constants::*;
 use crate::datagrams::Batch;
+use crate::linger::Linger;
 use crate::link::port::Port;
 use crate::link::{Link, Scratch};
 use crate::lookups::Lookups;
@@ -89,6 +90,7 @@ pub struct State {
     hot: Vec<i32>,
     pub scratch: Scratch,
     pub batch: Batch,
+    pub linger: Linger,
 }
 
 impl State {
@@ -115,6 +117,7 @@ impl State {
             hot: Vec::new(),
             scratch: Scratch::default(),
             batch: Batch::default(),
+            linger: Linger::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::address::{Address, SocketAddress};
 use crate::constants::{ACCEPT_INTS, READ, SLICE_STRIDE, WRITE};
+use crate::linger::STREAM_UNIT;
 use crate::poller::Poller;
 use crate::state::{Object, State, Stream};
 use crate::sys::{adopt, check, check_int, get_option, owned, set_nonblocking, set_option, Res};
@@ -147,6 +148,7 @@ impl State {
         message.msg_iovlen = iovecs.len() as _;
         // SAFETY: every slice is readable for its length.
         let sent = check(unsafe { libc::sendmsg(fd, &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) })?;
+        self.linger.moved(sent as usize / STREAM_UNIT);
         Ok(sent as i32)
     }
 
@@ -167,6 +169,7 @@ impl State {
         message.msg_iovlen = 2;
         // SAFETY: both ranges are writable for their lengths.
         let count = check(unsafe { libc::recvmsg(fd, &mut message, flags | libc::MSG_DONTWAIT) })?;
+        self.linger.moved(count as usize / STREAM_UNIT);
         Ok(count as i32)
     }
 

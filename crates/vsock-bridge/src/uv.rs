@@ -160,7 +160,7 @@ pub fn start(
 unsafe extern "C" fn on_poll(handle: *mut c_void, _status: c_int, _events: c_int) {
     // SAFETY: libuv calls only between init and close, when `data` points to the live watch.
     let watch = unsafe { &**handle.cast::<*mut Watch>() };
-    let ready = watch.shared.dispatch();
+    let ready = watch.shared.wake();
     if ready > 0 {
         // SAFETY: called on the environment's thread from its loop, outside any scope.
         unsafe { call(watch.env, watch.context, watch.on_ready, ready) };
