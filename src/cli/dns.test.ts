@@ -113,6 +113,12 @@ describe('netproxy dns explain', () => {
       out: 'policy    allowed\nbuiltin   built-in names and guests\nzone    * corp.example\nnoError\n',
     });
   });
+
+  it('says which names the policy denies', async () => {
+    const config = file(JSON.stringify({ version: 1, policy: { rules: ['deny *.evil.example'] } }));
+    const { code, out } = await netproxy('dns', 'explain', 'www.evil.example', '--config', config);
+    expect({ code, out }).toEqual({ code: 0, out: 'policy  * denied\nrefused\n' });
+  });
 });
 
 describe('netproxy dns log', () => {

@@ -52,8 +52,8 @@ export interface DnsControlParts {
   readonly arm: () => void;
 }
 
-/** Who asks where nobody does. */
-const NOBODY = { id: 'explain' } as const;
+/** Who asks for an explanation: a guest like any other, that no rule names. */
+export const ANYBODY = { id: 'dns explain' } as const;
 const HEADER = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 const RCODES = new Map<number, string>(Object.entries(Rcode).map(([name, rcode]) => [rcode, name]));
 
@@ -107,12 +107,12 @@ export class DnsControl {
     const { server, now, arm } = this.parts;
     const query = Uint8Array.from([...HEADER, ...encoded, number >>> 8, number & 255, 0, 1]);
     const normal = normalName(name) ?? '';
-    const steps = server.explain(query, NOBODY, now()).map(({ source, answers }) => ({
+    const steps = server.explain(query, ANYBODY, now()).map(({ source, answers }) => ({
       source,
       answers,
       detail: this.detail(source, answers, normal),
     }));
-    const asked = server.handle(query, 'tcp', NOBODY, now());
+    const asked = server.handle(query, 'tcp', ANYBODY, now());
     arm();
     const bytes = await asked;
     const told = { name, type: typeName(number), steps };

@@ -29,7 +29,7 @@ import type { NativeLookups } from '../native/index.js';
 import type { Stack, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DhcpService } from './dhcp-service.js';
-import { DnsControl } from './dns-control.js';
+import { ANYBODY, DnsControl } from './dns-control.js';
 import { domainGroups } from './dns-domains.js';
 import { DnsNames } from './dns-names.js';
 import { Guest } from './guest.js';
@@ -108,8 +108,10 @@ export class DnsService {
       upstream: deps.upstream ?? this.system!.upstream,
       resolver: deps.resolver ?? this.system?.resolver,
       mode,
-      decide: (name, guest) =>
-        guest instanceof Guest ? judge.deniedName(name, guest, () => this.isOwnName(name, guest)) : undefined,
+      decide: (name, guest) => {
+        if (guest instanceof Guest) return judge.deniedName(name, guest, () => this.isOwnName(name, guest));
+        return guest === ANYBODY ? judge.wouldDenyName(name, this.isOwnName(name, guest)) : undefined;
+      },
       observe: (event) => {
         const { guest, question, answer } = event;
         if (!(guest instanceof Guest)) return;

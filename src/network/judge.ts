@@ -105,6 +105,12 @@ export class Judge {
     return decision;
   }
 
+  /** The same for a guest that no rule names, without any trace. */
+  wouldDenyName(name: string, own: boolean): Decision | undefined {
+    const explained = this.policy.explainName(name, '', own);
+    return explained.verdict.kind === 'deny' ? explained : undefined;
+  }
+
   /** What somebody said about a flow; `ports`: both of them, or the id of a ping. */
   answered(guest: Guest, { protocol, source, ip }: Destination, ports: number, decision: Decision): void {
     if (source === undefined) return;
