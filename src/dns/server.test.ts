@@ -127,6 +127,28 @@ describe('relay', () => {
     expect(server.counters.truncated).toBe(2);
   });
 
+  it.each([1, 20, 60, 200, 1000, 2500])(
+    'gives %i records whole where they fit, and cut where not',
+    async (count) => {
+      const many = Array.from({ length: count }, (_, i) => address('x.example', `10.0.${i >> 8}.${i & 255}`));
+      const upstream = new FakeUpstream((asked) => respond(asked, many));
+      const server = serverWith({ upstream });
+      const whole = await ask(server, query('x.example', 'A', { edns: 4096 }), 'tcp');
+      expect(whole.decoded.answers).toHaveLength(count);
+      expect(whole.decoded.flag_tc).toBe(false);
+      for (const edns of [undefined, 512, 1232, 4096, 65_535]) {
+        const plain = query('x.example', 'A', edns === undefined ? {} : { edns });
+        const { bytes, decoded } = await ask(server, plain);
+        // Without EDNS the OPT record of 11 bytes is not there.
+        const fits = whole.bytes.length - (edns === undefined ? 11 : 0) <= (edns ?? 512);
+        expect(bytes.length).toBeLessThanOrEqual(edns ?? 512);
+        expect(decoded.flag_tc).toBe(!fits);
+        if (fits) expect(decoded.answers).toEqual(whole.decoded.answers);
+        expect(decoded.questions).toEqual(whole.decoded.questions);
+      }
+    },
+  );
+
   it('SERVFAIL says why', async () => {
     const fail = (code: 'timeout' | 'unreachable'): DnsServer =>
       serverWith({
