@@ -24,42 +24,18 @@ export function isGvproxyZone(value: unknown): value is GvproxyZone {
   return typeof value === 'object' && value !== null && 'Name' in value;
 }
 
-/**
- * The zone as ours. With `before`, what gvproxy makes of adding it to a zone that is there: new records go first, the default
- * address is replaced. Throws ERR_NETPROXY_CONFIG.
- */
-export function fromGvproxy(zone: GvproxyZone, before?: ZoneConfig): ZoneConfig {
-  const { Name: name, Records: given, DefaultIP: defaultIp } = zone;
-  const old = (before?.records ?? []).filter((record) => record.type === 'A' || record.regexp === undefined);
-  const rest = (before?.records ?? []).filter((record) => !old.includes(record));
-  const all = [...(given ?? []).map((record) => recordOf(record, name)), ...old];
+/** The zone as ours. Throws ERR_NETPROXY_CONFIG. */
+export function fromGvproxy({ Name: name, Records, DefaultIP }: GvproxyZone): ZoneConfig {
   const seen = new Set<string>();
-  // The first that fits answers alone: of several of one name and type, that one is kept.
-  const first = all.filter(({ name: own, regexp, type }) => {
-    const key = `${type} ${regexp ?? ''} ${regexp === undefined ? (normalName(own ?? '') ?? '') : ''}`;
-    return seen.size < seen.add(key).size;
-  });
-  const ip = text(defaultIp) ?? before?.defaultIp;
-  return {
-    ...(before ?? { name, ttl: 0 }),
-    ...(ip === undefined ? {} : { defaultIp: ip }),
-    records: [...first, ...rest],
-  };
-}
-
-/** The part of a zone that gvproxy could have: one record for each address. */
-export function toGvproxy({ name, records, defaultIp }: ZoneConfig): GvproxyZone {
-  return {
-    Name: name.endsWith('.') ? name : `${name}.`,
-    Records: (records ?? [])
-      .filter(({ type }) => type === 'A')
-      .flatMap(({ name: own, regexp, value }) =>
-        [value]
-          .flat()
-          .map((IP) => (regexp === undefined ? { Name: own ?? '', IP } : { Name: '', IP, Regexp: regexp })),
-      ),
-    DefaultIP: defaultIp ?? '',
-  };
+  // The first that fits answers alone: of several of one name, that one is kept.
+  const records = (Records ?? [])
+    .map((record) => recordOf(record, name))
+    .filter(({ name: own, regexp }) => {
+      const key = regexp === undefined ? `name ${normalName(own ?? '') ?? ''}` : `regexp ${regexp}`;
+      return seen.size < seen.add(key).size;
+    });
+  const defaultIp = text(DefaultIP);
+  return { name, ttl: 0, ...(defaultIp === undefined ? {} : { defaultIp }), records };
 }
 
 function recordOf({ Name, IP, Regexp }: GvproxyRecord, zone: string): ZoneRecord {
