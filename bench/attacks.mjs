@@ -12,11 +12,13 @@ import { PEERS } from './lib/peers.mjs';
 import { median } from './lib/results.mjs';
 import { begin, bringUp, conclude } from './lib/small-bench.mjs';
 import { markdown, short } from './lib/table.mjs';
-import { Child, ROOT, buildTools, cpuSeconds, memoryKiB, sleep } from './lib/tools.mjs';
+import { Child, ROOT, buildTools, cpuSeconds, memoryKiB, sh, sleep } from './lib/tools.mjs';
 
 const TESTS = path.join(ROOT, 'test', 'netns');
 const WEB = 8080;
 const DISCARD = 8009;
+const NEAR = '10.99.2.1';
+const FAR = '10.99.2.2';
 /** What a guest has to keep of its speed. */
 const WANTED = 0.5;
 
@@ -60,7 +62,7 @@ function startAttack(lab, attack, count, secs) {
     },
     ...{
       gateway: lab.peer.gateway,
-      peer: TARGET,
+      peer: attack === 'zero-window' ? FAR : TARGET,
       ports: attack === 'syn-flood' ? { web: ECHO, discard: ECHO + 1 } : { web: WEB, discard: DISCARD },
     },
   };
@@ -78,32 +80,57 @@ function startAttack(lab, attack, count, secs) {
   );
 }
 
+/**
+ * A host beside netproxy's, at FAR: servers that an attack holds open are other machines. As all share one kernel here, and its
+ * memory for TCP (tcp_mem), these send from little of it; its name.
+ */
+function farHost(lab) {
+  const name = lab.addGuest();
+  sh('ip', 'netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.tcp_wmem=4096 16384 65536');
+  lab.ipHost('link', 'add', 'far0', 'type', 'veth', 'peer', 'name', 'far1', 'netns', name);
+  lab.ipHost('addr', 'add', `${NEAR}/30`, 'dev', 'far0');
+  lab.ipHost('link', 'set', 'far0', 'up');
+  sh('ip', '-n', name, 'addr', 'add', `${FAR}/30`, 'dev', 'far1');
+  sh('ip', '-n', name, 'link', 'set', 'far1', 'up');
+  return name;
+}
+
+/** Until the attack's connections are there and have taken what they take: TCP's memory stands still for a second. */
+async function filled(lab) {
+  const sockets = () => sh('ip', 'netns', 'exec', lab.host, 'grep', '^TCP', '/proc/net/sockstat');
+  let last = '';
+  for (let same = 0, tries = 0; same < 4 && tries < 120; tries++) {
+    const now = sockets();
+    same = now === last ? same + 1 : 0;
+    last = now;
+    await sleep(250);
+  }
+  process.stderr.write(`  ${last.trim()}\n`);
+}
+
 /** A fresh netproxy, the transfer alone, then beside the attack. */
 async function measure(setup, attack, count, way, secs) {
   const lab = await bringUp(Attacked, setup);
   let attacker;
   try {
-    const listen = { address: TARGET, quiet: true };
+    const address = attack === 'zero-window' ? FAR : TARGET;
+    const listen = { address, quiet: true };
     const servers = {
       web: { kind: 'http', ...listen, port: WEB },
       discard: { kind: 'tcp-discard', ...listen, port: DISCARD },
     };
-    const server = lab.onHost(
-      process.execPath,
-      path.join(TESTS, 'peer.mjs'),
-      JSON.stringify(servers),
-      '--stay',
-    );
+    const command = [process.execPath, path.join(TESTS, 'peer.mjs'), JSON.stringify(servers), '--stay'];
+    const server = lab.run(attack === 'zero-window' ? farHost(lab) : lab.host, command);
     lab.servers.push(server);
     await server.json((line) => line.ready !== undefined, 10);
     const { pid } = lab.peers[0];
     const options = { secs, warm: 0.5 };
     const alone = await bulk(lab, way, 1, options);
     const before = memoryKiB(pid);
-    attacker = startAttack(lab, attack, count, 2 * secs + 6);
+    attacker = startAttack(lab, attack, count, 2 * secs + (attack === 'zero-window' ? 60 : 6));
     await attacker.json((line) => line.begun, 20);
-    // Connections that have to be opened first are there by then, or most of them.
-    await sleep(attack === 'zero-window' ? 4000 : 500);
+    await sleep(500);
+    if (attack === 'zero-window') await filled(lab);
     const attackerCpu = cpuSeconds(attacker.pid);
     const beside = await bulk(lab, way, 1, options);
     return {

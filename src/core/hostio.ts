@@ -9,9 +9,17 @@ import type { SliceQueue } from './slices.js';
 /** Why the host could not: the errno name. */
 export type Errno = string;
 
-/** Where a TCP stream goes: an address and port, or a unix socket. */
+/**
+ * Where a TCP stream goes: an address and port, or a unix socket. `receiveBuffer` bounds what the system keeps of an IPv4 connection
+ * before it is read, bytes; a host that cannot bound it leaves it to the system.
+ */
 export type HostTarget =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | {
+      readonly kind: 'tcp';
+      readonly host: string;
+      readonly port: number;
+      readonly receiveBuffer?: number | undefined;
+    }
   | { readonly kind: 'unix'; readonly path: string };
 
 /** What a stream tells its owner. Never called from inside the owner's own call. */

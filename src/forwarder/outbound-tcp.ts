@@ -30,6 +30,14 @@ export const MAX_FLOWS_PER_GUEST = 32_768;
 export const MAX_HALF_OPEN_PER_GUEST = 1024;
 /** As long as a Linux guest keeps trying with its default of 6 SYN retransmissions, ms. */
 export const DIAL_TIMEOUT: Millis = 127_000;
+/**
+ * The kernel bounds the memory of all TCP sockets together (tcp_mem), and each may hold megabytes that a guest does not take: of a
+ * guest with this many connections, those that come now hold the less the more there are. Bytes of SO_RCVBUF, of which Linux takes
+ * twice as much for its own accounting.
+ */
+export const MANY_FLOWS = 128;
+const SHARED_BUFFER = 32 << 20;
+const LEAST_BUFFER = 16 << 10;
 /** A host without ports or memory for the moment is asked again after this, ms, this many times. */
 const RETRY_AFTER: Millis = 100;
 const RETRIES = 3;
@@ -66,6 +74,11 @@ export function refusalOf(errno: Errno): Refusal {
     default:
       return 'reset';
   }
+}
+
+/** SO_RCVBUF of a guest's next connection when it has `flows`, bytes; undefined: the system chooses. */
+function receiveBufferOf(flows: number): number | undefined {
+  return flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
 }
 
 export interface OutboundLimits {
@@ -113,7 +126,7 @@ interface Dial {
   readonly flow: TcpFlow;
   readonly port: StackPort;
   readonly destination: string;
-  target: { readonly host: string; readonly port: number };
+  target: { readonly host: string; readonly port: number; readonly receiveBuffer?: number | undefined };
   /** Called once when the guest gives up before there was a decision. */
   gone?: (() => void) | undefined;
   readonly timer: Timer;
@@ -239,7 +252,7 @@ export class OutboundTcp implements FlowOwner {
       counters.destinationDialLimit++;
       return undefined;
     }
-    const target = { host: formatIpv4(ip), port };
+    const target = { host: formatIpv4(ip), port, receiveBuffer: receiveBufferOf(syn.port.endpoints.size) };
     const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
     flow.name = name;
     flow.endpoint = syn.hold(flow, this.options);

@@ -236,9 +236,9 @@ export interface Poller {
   // ---- streams
   /**
    * Begins a TCP connection; WRITE comes once when it is decided, with ERR when it failed: `soError` says how. IPv4 by
-   * number.
+   * number. `receiveBuffer` is SO_RCVBUF, bytes; undefined: as the system chooses.
    */
-  tcpConnect4(ip: number, port: number): number;
+  tcpConnect4(ip: number, port: number, receiveBuffer?: number): number;
   /** The same with an address text (IPv4 or IPv6, `%scope` allowed), from a local address when `bindIp` is not null. */
   tcpConnect(ip: string, port: number, bindIp: string | null): number;
   /** The pending error: 0, or -errno. Clears it. */

@@ -40,7 +40,7 @@ export function nativeIo(hub: Hub): HostIo {
     const handle =
       ip === undefined
         ? hub.poller.tcpConnect(target.host, target.port, null)
-        : hub.poller.tcpConnect4(ip, target.port);
+        : hub.poller.tcpConnect4(ip, target.port, target.receiveBuffer);
     if (handle < 0) return stillborn(handle, handler);
     const stream = new NativeStream(hub, streams, handle, target.port);
     stream.attach(handler);

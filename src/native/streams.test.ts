@@ -35,6 +35,20 @@ describe.skipIf(missingAddon())('native streams', () => {
     return count > 0 ? new TextDecoder().decode(data.subarray(0, count)) : count;
   }
 
+  it('connects with a receive buffer: what is not read waits at the sender', async () => {
+    const { poller } = rig;
+    const listener = poller.tcpListen('127.0.0.1', 0, 16, false);
+    const client = poller.tcpConnect4(LOOPBACK, poller.address(listener, false)!.port, 16_384);
+    expect(await rig.wait(client, WRITE)).toBe(WRITE);
+    await rig.wait(listener, READ);
+    const server = poller.accept(listener, 0);
+    for (let i = 0; i < 64; i++) if (write(server, 'x'.repeat(4096)) < 0) break;
+    poller.interest(client, READ);
+    await rig.wait(client, READ);
+    const peeked = rig.bytes(262_144);
+    expect(poller.peek(client, peeked.id, 0, 262_144)).toBeLessThanOrEqual(32_768);
+  });
+
   it('connects, tells addresses, moves bytes, ends by FIN', async () => {
     const { poller } = rig;
     const listener = poller.tcpListen('127.0.0.1', 0, 16, false);

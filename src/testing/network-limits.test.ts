@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { emitArp, MAX_NEIGHBOURS } from '../arp/index.js';
 import {
   fold,
@@ -12,7 +12,7 @@ import {
   sumBytes,
 } from '../core/index.js';
 import { emitEthernet, ETHERTYPE_ARP, MAX_MACS_PER_PORT } from '../ethernet/index.js';
-import { MAX_CONNECTIONS, MAX_HALF_OPEN_PER_GUEST, MAX_UDP_CLIENTS } from '../forwarder/index.js';
+import { MANY_FLOWS, MAX_CONNECTIONS, MAX_HALF_OPEN_PER_GUEST, MAX_UDP_CLIENTS } from '../forwarder/index.js';
 import { emitIpv4Packet, MAX_DATAGRAMS, REASSEMBLY_TIMEOUT } from '../ipv4/index.js';
 import { MAX_ARP_PENDING, MAX_ARP_WAITING } from '../stack/arp-service.js';
 import { ICMP_BURST } from '../stack/port.js';
@@ -121,6 +121,17 @@ describe('limits at limit + 1', () => {
     sockets[0]!.reset();
     await lab.clock.settle();
     expect(await codeOf(lab.run(lab.guest.connect(SERVER, 80)))).toBe('no error');
+  });
+
+  it('many connections of a guest: those that come later hold less at the host', async () => {
+    await using lab = await testNetwork();
+    lab.host.accept('*', () => undefined);
+    const dial = vi.spyOn(lab.host.io, 'dial');
+    await lab.run(Promise.all(Array.from({ length: 300 }, () => lab.guest.connect(SERVER, 80))));
+    const asked = dial.mock.calls.map(([target]) => (target.kind === 'tcp' ? target.receiveBuffer : -1));
+    expect(asked.slice(0, MANY_FLOWS)).toEqual(Array(MANY_FLOWS).fill(undefined));
+    expect(asked[MANY_FLOWS]).toBe((32 << 20) / MANY_FLOWS);
+    expect(asked[256]).toBe(131_072);
   });
 
   it('addresses of a guest', async () => {

@@ -45,8 +45,12 @@ fn vsock_allowed() -> Res<()> {
 
 impl State {
     /// Begins a connection; its result comes by WRITE.
-    fn connect(&mut self, target: &Address, from: Option<&Address>) -> Res<i32> {
+    /// `receive_buffer` is SO_RCVBUF, bytes: set before, as the window scale that is offered depends on it.
+    fn connect(&mut self, target: &Address, from: Option<&Address>, receive_buffer: Option<i32>) -> Res<i32> {
         let fd = stream_socket(target.family())?;
+        if let Some(bytes) = receive_buffer {
+            set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)?;
+        }
         if let Some(from) = from {
             // The port is chosen at connect, when the whole tuple is known.
             set_option(&fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, &1i32)?;
@@ -186,10 +190,10 @@ impl State {
 #[napi]
 impl Poller {
     #[napi(js_name = "tcpConnect4")]
-    pub fn tcp_connect_v4(&self, ip: u32, port: i32) -> i32 {
+    pub fn tcp_connect_v4(&self, ip: u32, port: i32, receive_buffer: Option<i32>) -> i32 {
         self.with(|state| {
             let port = u16::try_from(port).map_err(|_| libc::EINVAL)?;
-            state.connect(&Address::v4(ip, port), None)
+            state.connect(&Address::v4(ip, port), None, receive_buffer)
         })
     }
 
@@ -197,7 +201,7 @@ impl Poller {
     pub fn tcp_connect(&self, ip: String, port: i32, bind_ip: Option<String>) -> i32 {
         self.with(|state| {
             let from = bind_ip.map(|ip| Address::parse(&ip, 0)).transpose()?;
-            state.connect(&Address::parse(&ip, port)?, from.as_ref())
+            state.connect(&Address::parse(&ip, port)?, from.as_ref(), None)
         })
     }
 
@@ -216,7 +220,7 @@ impl Poller {
 
     #[napi]
     pub fn unix_connect(&self, path: String) -> i32 {
-        self.with(|state| state.connect(&Address::unix(&path)?, None))
+        self.with(|state| state.connect(&Address::unix(&path)?, None, None))
     }
 
     #[napi]
@@ -231,7 +235,7 @@ impl Poller {
     pub fn vsock_connect(&self, cid: u32, port: u32) -> i32 {
         self.with(|state| {
             vsock_allowed()?;
-            state.connect(&Address::vsock(cid, port), None)
+            state.connect(&Address::vsock(cid, port), None, None)
         })
     }
 
