@@ -17,9 +17,12 @@ import { fileURLToPath } from 'node:url';
 export const GROUPS = {
   netns: {
     'bind9-dnsutils': ['dig'],
+    coturn: ['turnserver', 'turnutils_natdiscovery'],
     curl: ['curl'],
     'dnsmasq-base': ['dnsmasq'],
     ethtool: ['ethtool'],
+    // iperf3 knows no multicast.
+    iperf: ['iperf'],
     iperf3: ['iperf3'],
     iproute2: ['ip', 'ss'],
     'iputils-ping': ['ping'],

@@ -202,6 +202,13 @@ describe('the other messages', () => {
     expect(bench.events.map((event) => event.kind)).toEqual(['bound', 'declined', 'bound', 'bound']);
   });
 
+  it('DECLINE of a client that names the address where others say which they have', () => {
+    const bench = new Bench();
+    bench.obtain();
+    bench.send(MessageType.decline, { ciaddr: '192.168.127.2', server: SERVER });
+    expect(bench.events.map((event) => event.kind)).toEqual(['bound', 'declined']);
+  });
+
   it('DECLINE and RELEASE of what is not the client’s change nothing', () => {
     const bench = new Bench();
     bench.obtain();

@@ -269,7 +269,9 @@ export class DhcpServer {
   }
 
   private decline(request: DhcpMessage, client: DhcpClient, now: Millis): DhcpReply | undefined {
-    const lease = this.named(request, client, readAddress(request.options.get(Option.requestedAddress)));
+    // systemd-networkd (252) names the address where a client is that has it: RFC 2131 table 5 wants option 50.
+    const named = readAddress(request.options.get(Option.requestedAddress)) ?? request.ciaddr;
+    const lease = this.named(request, client, named);
     if (typeof lease === 'string') return this.drop(lease);
     this.table.decline(lease, now);
     this.tell('declined', lease);

@@ -251,6 +251,19 @@ describe.runIf(ready)('DHCP clients', () => {
       expect(await released).toBe(GUEST);
     });
 
+    it('declines an address that a silent machine has, and gets another', async () => {
+      bench = await Bench.create();
+      await bench.squat();
+      // It sends its DECLINE from the address that it does not take, which Linux allows only where that is another interface's.
+      await bench.ip('addr', 'add', `${GUEST}/32`, 'dev', 'lo');
+      await bench.ip('link', 'set', 'lo', 'up');
+      const route = ['[Route]', `Destination=${GATEWAY}/32`, 'Scope=link'];
+      const client = bench.networkd('SendDecline=yes', ...route);
+      expect(await bench.nth('declined', 0)).toBe(GUEST);
+      await until(30_000, 'another address', () => bench.events().some(({ ip }) => ip === '192.168.127.3'));
+      await client.kill('SIGKILL');
+    });
+
     it('is moved by a NAK when the network changes behind its interface', async () => {
       bench = await Bench.create();
       const client = bench.networkd();

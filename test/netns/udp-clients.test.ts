@@ -1,6 +1,7 @@
-/** Programs that live on datagrams: NTP, iperf3 -u, streams like QUIC's, long DNS answers, STUN, multicast. */
+/** Programs that live on datagrams: NTP, iperf3 -u, streams like QUIC's, long DNS answers, STUN (coturn), multicast (iperf). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { count } from '../support/counts.js';
+import { until } from '../support/deadline.js';
 import { Lab } from './lab.js';
 import { LibraryNetwork } from './library.js';
 import { type ProbeRequest, probe, probeResult, startProbe } from './probe.js';
@@ -137,11 +138,13 @@ describe.runIf(ready)('programs of a kernel guest that live on datagrams', () =>
   });
 });
 
-describe.runIf(ready)('the NAT that a STUN client finds', () => {
+const stunReady = scenarioReady('STUN', 'turnserver', 'turnutils_natdiscovery');
+
+describe.runIf(stunReady)('the NAT that a STUN client finds', () => {
   it.each([
-    ['full-cone', { mapping: true, otherPort: true, otherAddress: true }],
-    ['symmetric', { mapping: false, otherPort: false, otherAddress: false }],
-  ] as const)('is %s', async (udpNat, expected) => {
+    ['full-cone', 'Endpoint Independent', { mapping: true, otherPort: true, otherAddress: true }],
+    ['symmetric', 'Address and Port Dependent', { mapping: false, otherPort: false, otherAddress: false }],
+  ] as const)('is %s: mapping and filtering are "%s"', async (udpNat, kind, expected) => {
     await using lab = await Lab.create();
     const world = await makeWorld(lab);
     const others = ['10.77.3.3', '10.77.3.4'] as const;
@@ -151,7 +154,19 @@ describe.runIf(ready)('the NAT that a STUN client finds', () => {
       config: { udpNat },
       taps: [{ name: 'tap0', netns: `/run/netns/${lab.guest}` }],
     });
-    await lab.dhcp();
+    const { ip = '' } = await lab.dhcp();
+    const coturn = lab.spawn(world, [
+      ...['turnserver', '-n', '-v', '--stun-only', '--log-file=stdout', `--pidfile=${lab.path('turn.pid')}`],
+      ...['--no-tls', '--no-dtls', '--no-cli', `--userdb=${lab.path('turn.db')}`, '-p', '3478'],
+      ...[FAR, others[0]].flatMap((address) => ['-L', address]),
+    ]);
+    await coturn.waitFor(/UDP listener opened on: 10\.77\.3\.3:3479/, 30_000);
+    const client = ['turnutils_natdiscovery', '-m', '-f', '-L', ip, FAR];
+    const said = await lab.check(lab.guest, client, { timeoutMs: 60_000 });
+    expect(said).toContain(`NAT with ${kind} Mapping!`);
+    expect(said).toContain(`NAT with ${kind} Filtering!`);
+    await coturn.kill('SIGKILL');
+    // The same questions, with a third address that answers, which that client does not know.
     const servers = [FAR, others[0]].map((address) => ({ address, port: 3478 }));
     for (const server of servers) {
       const proc = startProbe(lab, { mode: 'stunServer', ...server, other: others[1] }, world);
@@ -163,8 +178,8 @@ describe.runIf(ready)('the NAT that a STUN client finds', () => {
   });
 });
 
-describe.runIf(ready)('two guests', () => {
-  it('hear each other by multicast', async () => {
+describe.runIf(scenarioReady('multicast', 'iperf'))('two guests', () => {
+  it('hear each other by multicast: a message, and a stream of iperf', async () => {
     await using lab = await Lab.create();
     await using other = await Lab.create();
     const library = await LibraryNetwork.start(lab.host, {
@@ -177,6 +192,24 @@ describe.runIf(ready)('two guests', () => {
     await listener.waitFor(/"listening"/, 10_000);
     await probe(lab, { mode: 'sendGroup', address: one, ...group, text: 'hello' });
     expect(await probeResult(listener)).toEqual({ text: 'hello', from: one });
+
+    const [to, port] = ['239.1.2.4', '5397'];
+    const hears = other.spawn(other.guest, ['iperf', '-s', '-u', '-B', to, '-p', port, '-y', 'C'], {
+      stdin: 'ignore',
+    });
+    // It is in the group when its kernel says so.
+    await until(20_000, 'the membership', async () =>
+      (await other.check(other.guest, ['ip', '-4', 'maddr', 'show', 'dev', 'tap0'])).includes(to),
+    );
+    const datagrams = ['-T', '4', '-l', '1350', '-b', '2M', '-n', `${200 * 1350}`];
+    const says = ['iperf', '-c', to, '-u', '-p', port, '-B', one, ...datagrams];
+    await lab.check(lab.guest, says, { timeoutMs: 60_000 });
+    await hears.waitFor(/^\d.*,239\.1\.2\.4,.*$/m, 30_000);
+    // Time, from, port, to, port, …, bytes, bits a second, jitter, lost, in all.
+    const [, from, , , , , , bytes] = hears.stdout.trim().split(',');
+    expect(from).toBe(one);
+    expect(Number(bytes)).toBeGreaterThan(100 * 1350);
+    await hears.kill('SIGKILL');
     await library.stop();
   });
 });
