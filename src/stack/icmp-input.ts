@@ -37,6 +37,8 @@ const REFUSALS: ReadonlySet<number> = new Set([
   10,
   UNREACHABLE_PROHIBITED,
 ]);
+/** Where "fragmentation needed" tells the MTU (RFC 1191 section 4). */
+const NEXT_HOP_MTU = 6;
 /** What an error has to quote of the transport (RFC 792), bytes. */
 const QUOTED = 8;
 
@@ -91,7 +93,10 @@ export function icmpInput(
   });
 }
 
-/** A guest says that something which we delivered did not arrive. It may only speak of packets to its own address. */
+/**
+ * A guest says that something which we delivered did not arrive. It may only speak of packets to an address of its own, or of
+ * a machine behind it.
+ */
 function guestError(
   stack: Stack,
   neighbour: Neighbour,
@@ -107,22 +112,25 @@ function guestError(
     counters.guestErrorBad++;
     return;
   }
-  if (view.getUint32(quote + IP_DESTINATION) !== neighbour.ip) {
+  const to = ipv4(view.getUint32(quote + IP_DESTINATION));
+  const target = to === neighbour.ip ? neighbour : stack.portOf(neighbour)?.neighbours.find(to);
+  if (target === undefined) {
     counters.guestErrorBad++;
     return;
   }
   const code = bytes[at] === ICMP_UNREACHABLE ? bytes[at + 1]! : -1;
+  const peer = ipv4(view.getUint32(quote + IP_SOURCE));
+  const transport = quote + header;
   if (bytes[quote + IP_PROTOCOL] === PROTOCOL_TCP) {
-    const peer = ipv4(view.getUint32(quote + IP_SOURCE));
-    stack.tcp.undelivered(neighbour, peer, view, quote + header, REFUSALS.has(code));
+    if (code === UNREACHABLE_FRAGMENTATION) {
+      stack.tcp.tooBig(target, peer, view, transport, view.getUint16(at + NEXT_HOP_MTU));
+    } else stack.tcp.undelivered(target, peer, view, transport, REFUSALS.has(code));
   }
   if (code === UNREACHABLE_FRAGMENTATION) counters.guestFragmentationNeeded++;
   else if (code !== UNREACHABLE_PORT) counters.guestErrorOther++;
   else {
     counters.guestPortUnreachable++;
     if (bytes[quote + IP_PROTOCOL] !== PROTOCOL_UDP) return;
-    const peer = ipv4(view.getUint32(quote + IP_SOURCE));
-    const ports = quote + header;
-    stack.upper.portClosed(neighbour, view.getUint16(ports + 2), peer, view.getUint16(ports));
+    stack.upper.portClosed(target, view.getUint16(transport + 2), peer, view.getUint16(transport));
   }
 }

@@ -197,9 +197,22 @@ export class TcpDemux {
 
   /** ICMP of a guest about a segment from `peer`, of which it quotes the first 8 bytes at `at`. */
   undelivered(neighbour: Neighbour, peer: Ipv4, view: DataView, at: number, hard: boolean): void {
-    const ports = (view.getUint16(at + 2) << 16) | view.getUint16(at);
-    const endpoint = this.table.find(neighbour.port, neighbour.ip, peer, ports);
+    const endpoint = this.of(neighbour, peer, view, at);
     endpoint?.connection.unreachable(view.getInt32(at + 4) as Seq, hard);
+  }
+
+  /** As `undelivered`, of a segment that is too long for its path. */
+  tooBig(neighbour: Neighbour, peer: Ipv4, view: DataView, at: number, mtu: number): void {
+    const endpoint = this.of(neighbour, peer, view, at);
+    if (endpoint === undefined) return;
+    endpoint.connection.tooBig(view.getInt32(at + 4) as Seq, mtu);
+    this.stack.touch(endpoint);
+  }
+
+  /** The connection to a guest of which ICMP quotes a segment from `peer`. */
+  private of(neighbour: Neighbour, peer: Ipv4, view: DataView, at: number): TcpEndpoint | undefined {
+    const ports = (view.getUint16(at + 2) << 16) | view.getUint16(at);
+    return this.table.find(neighbour.port, neighbour.ip, peer, ports);
   }
 
   remove(endpoint: TcpEndpoint): void {

@@ -15,6 +15,7 @@ import { reuses, takeSyn, undelivered } from './handshake.js';
 import { connectionInfo, type TcpInfo } from './info.js';
 import { predicted, processSegment } from './input.js';
 import { NEWS_ACKED, NEWS_ESTABLISHED, NEWS_FIN, NEWS_FINISHED, NEWS_RECEIVED } from './news.js';
+import { tooBig } from './path-mtu.js';
 import { DELAYED_ACK, Receiver } from './receive.js';
 import { Sender, type SegmentSink } from './send.js';
 import { nextState, peerClosed, type TcpEvent } from './state.js';
@@ -261,6 +262,11 @@ export class TcpConnection implements TcpConnectionLike, SegmentSink {
   /** ICMP says that the segment with this sequence number did not arrive; `hard`: nor will another. */
   unreachable(at: Seq, hard: boolean): void {
     undelivered(this, at, hard);
+  }
+
+  /** ICMP says that the segment with this sequence number was too long for a path of `mtu` bytes; 0: not told. */
+  tooBig(at: Seq, mtu: number): void {
+    tooBig(this, at, mtu);
   }
 
   /** May a SYN take this connection's place (RFC 6191, RFC 9293 section 3.6.1)? Then `drop` it and open anew. */

@@ -30,6 +30,8 @@ export interface TcpCounters {
   /** ICMP of the peer's side about a connection: it ended an attempt to open one; it was no reason to do anything. */
   icmpRefusals: number;
   icmpSoftErrors: number;
+  /** "Fragmentation needed" that made segments shorter. */
+  pathMtu: number;
   /** RFC 9293 section 3.10.7.4, first check. */
   droppedOutsideWindow: number;
   /** RFC 7323 section 5.3. */
@@ -74,6 +76,7 @@ export function createTcpCounters(): TcpCounters {
     rstOut: 0,
     icmpRefusals: 0,
     icmpSoftErrors: 0,
+    pathMtu: 0,
     droppedOutsideWindow: 0,
     droppedOldTimestamp: 0,
     droppedBadAck: 0,

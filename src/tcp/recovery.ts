@@ -99,6 +99,19 @@ export class Recovery {
     if (!this.sack) this.sent.loseFirst(this.mss);
   }
 
+  /** What is out was too long for its path: all of it leaves again, in segments of `mss` bytes. Nothing to undo, for nothing is reduced. */
+  shorten(mss: number, nxt: Seq): void {
+    this.mss = mss;
+    this.sent.loseAll();
+    this.confirm();
+    if (this.mode === OPEN) {
+      this.mode = FAST;
+      this.recover = nxt;
+    }
+    this.duplicateBytes = 0;
+    this.urgent = true;
+  }
+
   /** SND.UNA moved by `bytes`. Returns true when recovery has just ended. */
   advanced(una: Seq, bytes: number): boolean {
     this.sent.release(una, this.rack);

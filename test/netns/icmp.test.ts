@@ -1,6 +1,7 @@
 /** Ping, traceroute and path MTU of a kernel guest, through a world of two routers. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLI } from '../support/requirements.js';
+import { digestOf } from './bytes.mjs';
 import { Lab } from './lab.js';
 import { LibraryNetwork } from './library.js';
 import { probe } from './probe.js';
@@ -8,7 +9,7 @@ import { GATEWAY, HOST_ALIAS, scenarioReady } from './scenario.js';
 import type { Servers } from './servers.js';
 import { FAR, FAR_MTU, FAR_NOBODY, FAR_NO_ROUTE, ROUTERS, makeWorld } from './world.js';
 
-const ready = scenarioReady('icmp', 'ping', 'traceroute', 'tracepath', 'tcpdump');
+const ready = scenarioReady('icmp', 'curl', 'ping', 'traceroute', 'tracepath', 'tcpdump');
 
 describe.runIf(ready)('a guest and the way to the world', () => {
   let lab: Lab;
@@ -111,6 +112,65 @@ describe.runIf(ready)('a guest and the way to the world', () => {
     await out.packet('a datagram', ({ proto }) => proto === 'udp');
     await out.stop();
     await back.stop();
+  });
+});
+
+describe.runIf(ready)('a machine behind a guest, and a narrower path to it', () => {
+  it('downloads by TCP: what the guest says of its path is obeyed', async () => {
+    await using lab = await Lab.create();
+    const servers = await lab.serve({ web: { kind: 'http', port: 80 } });
+    const library = await LibraryNetwork.start(lab.host, {
+      taps: [{ name: 'tap0', netns: `/run/netns/${lab.guest}` }],
+    });
+    await lab.dhcp();
+    // guest — 1280 — middle — 1500 — machine: its MSS says nothing of the narrow link. It has an address of the guests' network.
+    const [middle, machine] = [await lab.namespace('mid'), await lab.namespace('end')];
+    const ip = (netns: string, ...args: string[]) => lab.check(netns, ['ip', ...args]);
+    const [own, device] = ['192.168.127.77', 'n0'];
+    const link = async (left: string, right: string, n: number, mtu: string): Promise<void> => {
+      await ip(
+        left,
+        ...[
+          'link',
+          'add',
+          `n${n}`,
+          'mtu',
+          mtu,
+          'type',
+          'veth',
+          'peer',
+          'name',
+          device,
+          'mtu',
+          mtu,
+          'netns',
+          right,
+        ],
+      );
+      await ip(left, 'addr', 'add', `10.66.${n}.1/24`, 'dev', `n${n}`);
+      await ip(right, 'addr', 'add', `10.66.${n}.2/24`, 'dev', device);
+      for (const [netns, name] of [
+        [left, `n${n}`],
+        [right, device],
+      ] as const)
+        await ip(netns, 'link', 'set', name, 'up');
+    };
+    await link(lab.guest, middle, 1, '1280');
+    await link(middle, machine, 2, '1500');
+    for (const netns of [lab.guest, middle])
+      await lab.check(netns, ['sysctl', '-q', 'net.ipv4.ip_forward=1']);
+    await lab.check(lab.guest, ['sysctl', '-q', 'net.ipv4.conf.tap0.proxy_arp=1']);
+    await ip(lab.guest, 'route', 'add', own, 'via', '10.66.1.2');
+    await ip(middle, 'route', 'add', own, 'via', '10.66.2.2');
+    await ip(middle, 'route', 'add', 'default', 'via', '10.66.1.1');
+    await ip(machine, 'addr', 'add', `${own}/32`, 'dev', 'lo');
+    await ip(machine, 'route', 'add', 'default', 'via', '10.66.2.1', 'src', own);
+    const pipe = `curl -sS -m 60 '${servers.url('web', '/2000000?offset=7')}' | sha256sum`;
+    const answer = await lab.check(machine, ['sh', '-c', pipe], { timeoutMs: 70_000 });
+    expect(answer).toContain(digestOf(2_000_000, 7));
+    const { stats } = await library.look();
+    expect(stats.tcp.pathMtu).toBe(1);
+    await library.stop();
   });
 });
 

@@ -70,6 +70,16 @@ describe.runIf(ready)('published ports', () => {
     expect(await curl(`http://127.0.0.1:${chosen?.port}/`)).toContain('hello');
   });
 
+  it('listen where they were told to, on the loopback where nothing was said, and nowhere else', async () => {
+    const { ports } = JSON.parse(netproxy.ready) as { ports: { port: number; host: string }[] };
+    const told = ports
+      .filter(({ port }) => port !== UDP_PORT + 10_000)
+      .map(({ host, port }) => `${host}:${port}`);
+    const listening = (await lab.check(lab.host, ['ss', '-Htln'])).trim().split('\n');
+    expect(listening.map((line) => line.split(/\s+/)[3]).sort()).toEqual(told.sort());
+    expect(told.join(' ')).not.toContain('0.0.0.0');
+  });
+
   it('carry large files both ways', async () => {
     const bytes = 20_000_000;
     const up = await lab.client(

@@ -85,6 +85,37 @@ describe('links', () => {
   });
 });
 
+describe('docs/behaviour.md', () => {
+  const { text } = read('docs/behaviour.md');
+  const ROOTS = [
+    ['netns/', 'test/netns/'],
+    ['vm/', 'test/vm/'],
+    ['testing/', 'src/testing/'],
+  ] as const;
+
+  function found(name: string): string | undefined {
+    const root = ROOTS.find(([short]) => name.startsWith(short));
+    const full =
+      root === undefined ? [name, `src/${name}`, `test/${name}`] : [name.replace(root[0], root[1])];
+    return full.find((one) => fs.existsSync(path.join(PROJECT, one)));
+  }
+
+  it('names tests that are there', () => {
+    const wrong: string[] = [];
+    // A file, then any number of titles in quotes, each behind a ›.
+    for (const [, name = '', titles = ''] of text.matchAll(
+      /`([^` ]+\.(?:test|testutil)\.ts)`((?:,? › "[^"]+")*)/g,
+    )) {
+      const file = found(name);
+      const source = file === undefined ? '' : read(file).text;
+      if (file === undefined) wrong.push(name);
+      for (const [, title = ''] of titles.matchAll(/"([^"]+)"/g))
+        if (!source.includes(title)) wrong.push(`${name}: ${title}`);
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe('flags', () => {
   const COMMANDS = [
     'serve',
