@@ -137,6 +137,7 @@ async function measure(setup, attack, count, way, secs) {
       alone: alone.value,
       beside: beside.value,
       ratio: beside.value / alone.value,
+      perCpu: beside.gbit / beside.cpu / (alone.gbit / alone.cpu),
       attackerCpu: (cpuSeconds(attacker.pid) - attackerCpu) / secs,
       grownMiB: (memoryKiB(pid, 'VmHWM') - before) / 1024,
       over: lab.peers[0].over === true,
@@ -180,6 +181,7 @@ async function main(argv) {
       short(of('beside')),
       short(ratio),
       kept,
+      short(of('perCpu')),
       short(of('attackerCpu')),
       short(of('grownMiB')),
     ];
@@ -190,6 +192,7 @@ async function main(argv) {
     'beside it',
     'kept',
     `≥ ${WANTED}`,
+    'kept per CPU-second',
     "attacker's CPUs",
     'memory, MiB more',
   ];

@@ -3,7 +3,7 @@ import type { StackPort } from './port.js';
 import { CLOCK_WRAP, LITTLE, Shares, Use, WAKE, microsOf } from './shares.js';
 
 function fakePort(): StackPort {
-  return { use: new Use(), counters: { framesIn: 0 } } as unknown as StackPort;
+  return { use: new Use(), counters: { framesIn: 0, bytesIn: 0, bytesOut: 0 } } as unknown as StackPort;
 }
 
 /** A clock that is turned by hand, and what is charged to whom. */
@@ -101,6 +101,23 @@ describe('Shares', () => {
     const had = rig.rounds(5000, wants);
     expect(had[3]! / had[0]!).toBeLessThan(1.6);
     expect(had[3]! / had[0]!).toBeGreaterThan(0.7);
+  });
+
+  it('gives less than the mean to one whose bytes cost far more than those of the others', () => {
+    const rig = new Rig();
+    const [dear, cheap, alike] = [fakePort(), fakePort(), fakePort()];
+    const had = [0, 0, 0];
+    for (let i = 0; i < 5000; i++)
+      for (const [k, port] of [dear, cheap, alike].entries()) {
+        if (!rig.shares.mayGo(port)) continue;
+        rig.work(port, 300);
+        had[k]! += 300;
+        port.counters.bytesIn += [600, 300_000, 100_000][k]!;
+      }
+    const all = had[0]! + had[1]! + had[2]!;
+    expect(had[0]! / all).toBeGreaterThan(0.2);
+    expect(had[0]! / all).toBeLessThan(0.28);
+    expect(had[2]! / had[1]!).toBeGreaterThan(0.9);
   });
 
   it('holds two greedy ones in check beside two others', () => {

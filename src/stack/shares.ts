@@ -5,7 +5,8 @@
  * time until somebody else pays is charged to it; what a guest causes elsewhere (a socket that is opened and closed in
  * other calls) is charged by what it usually costs (`charge`). What was charged fades with FADE, so that a port's `recent` is its part
  * of the last moments. A port is over its share when it had more than the mean of those that are busy, and a bit, and the
- * others are busy at all. Who is not over is served as it comes. Who is over comes last: it gets a LITTLE when nobody else
+ * others are busy at all. Whose bytes cost far more than those of the others (frames of one byte, of an attack) is over with less than the
+ * mean: half of the time spent on such would halve what the others move. Who is not over is served as it comes. Who is over comes last: it gets a LITTLE when nobody else
  * did anything since it asked the last time (`mayGo`), so that no time is left unused, and nothing otherwise: its frames stay
  * in the kernel's queue, and what is too much is lost there, at no cost to others.
  *
@@ -29,8 +30,11 @@ const REFRESH = 1000;
 /** A port counts as busy from here on, and all others together as wanting their share, µs: a fiftieth and a tenth of FADE. */
 const BUSY = 320;
 const WANTED = 1600;
-/** How much more than the mean is over, in eighths: those that are alike must not take turns at being over. */
+/** How much of the mean is over, in eighths: a bit more than it, as those that are alike must not take turns at being over. */
 const MARGIN = 9;
+/** The same for one whose bytes cost more than DEAR times as much as those of the others. */
+const DEAR_MARGIN = 6;
+const DEAR = 4;
 /** What a wake-up of a link may take, µs; and for one that is over its share. */
 export const WAKE = 500;
 export const LITTLE = 100;
@@ -48,6 +52,11 @@ export class Use {
   recent = 0;
   /** All of it; wraps. */
   spent = 0;
+  /** KiB that its link moved of late, fading as `recent`; all bytes of its link when that was counted last. */
+  moved = 0;
+  bytesThen = 0;
+  /** How much of the mean is over for this port, in eighths. */
+  margin = MARGIN;
   /** What a frame of this port costs, in sixteenths of a µs. */
   cost = FIRST_COST;
   /** Stands in the list of those that cost something of late. */
@@ -69,6 +78,8 @@ export class Shares {
   /** `recent` of all together, and how many are busy. */
   private total = 0;
   private busy = 0;
+  /** `moved` of all together. */
+  private moved = 0;
   /** What was ever charged to anybody; wraps. */
   private work = 0;
 
@@ -128,7 +139,7 @@ export class Shares {
     return (
       use.recent > BUSY &&
       this.total - use.recent > WANTED &&
-      use.recent * Math.max(1, this.busy) * 8 > this.total * MARGIN
+      use.recent * Math.max(1, this.busy) * 8 > this.total * use.margin
     );
   }
 
@@ -139,6 +150,7 @@ export class Shares {
     if (at < 0) return;
     this.ports.splice(at, 1);
     this.total -= port.use.recent;
+    this.moved -= port.use.moved;
   }
 
   private settle(now: number): void {
@@ -151,12 +163,25 @@ export class Shares {
     if (passed >= REFRESH) this.fade(passed, now);
   }
 
+  /** A smaller margin for those whose bytes cost far more than the others'. */
+  private judge(): void {
+    const { ports } = this;
+    for (let i = 0; i < ports.length; i++) this.moved += countMoved(ports[i]!);
+    for (let i = 0; i < ports.length; i++) {
+      const { use } = ports[i]!;
+      const dear = use.moved * DEAR * (this.total - use.recent) < (this.moved - use.moved) * use.recent;
+      use.margin = dear ? DEAR_MARGIN : MARGIN;
+    }
+  }
+
   private fade(passed: number, now: number): void {
     const { ports } = this;
     const share = Math.min(passed, FADE);
+    this.judge();
     this.refreshed = now;
     this.total = 0;
     this.busy = 0;
+    this.moved = 0;
     let kept = 0;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i]!;
@@ -164,13 +189,25 @@ export class Shares {
       const recent = Math.min(use.recent, MOST_RECENT);
       use.recent = recent - ((recent * share) >> FADE_BITS);
       use.listed = use.recent > 0;
+      use.moved = use.listed ? use.moved - ((use.moved * share) >> FADE_BITS) : 0;
       if (!use.listed) continue;
       this.total += use.recent;
+      this.moved += use.moved;
       if (use.recent > BUSY) this.busy++;
       ports[kept++] = port;
     }
     ports.length = kept;
   }
+}
+
+/** Counts what a port's link moved since the last time, KiB. */
+function countMoved({ use, counters }: StackPort): number {
+  const bytes = counters.bytesIn + counters.bytesOut;
+  const kib = Math.trunc((bytes - use.bytesThen) / 1024);
+  use.bytesThen += kib * 1024;
+  const counted = Math.min(kib, MOST_RECENT - use.moved);
+  use.moved += counted;
+  return counted;
 }
 
 function between(from: number, to: number): number {

@@ -7,7 +7,8 @@ import { Waits } from './waits.js';
 
 /** A port as the turn sees it. */
 function fakePort(more: object = {}): StackPort {
-  return { use: new Use(), waits: new Waits(), ...more } as unknown as StackPort;
+  const counters = { framesIn: 0, bytesIn: 0, bytesOut: 0 };
+  return { use: new Use(), waits: new Waits(), counters, ...more } as unknown as StackPort;
 }
 
 /** An endpoint that has `bytes` to move. */
