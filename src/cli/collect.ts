@@ -18,6 +18,7 @@ export class Collected {
   readonly dnsDomains = new Map<string, string[]>();
   readonly switch: Mutable<NonNullable<Config['switch']>> = {};
   readonly httpProxy: Mutable<NonNullable<Config['httpProxy']>> = {};
+  readonly docker: Partial<Mutable<NonNullable<Config['docker']>>> = {};
   readonly log: Mutable<NonNullable<Config['log']>> = {};
   /** TAPs, whose namespace is not known before all flags were read. */
   readonly taps: string[] = [];
@@ -49,6 +50,8 @@ export class Collected {
       ...(Object.keys(dns).length === 0 ? {} : { dns }),
       ...(Object.keys(this.switch).length === 0 ? {} : { switch: this.switch }),
       ...(Object.keys(this.httpProxy).length === 0 ? {} : { httpProxy: this.httpProxy }),
+      // Half of it may stand in the file; checkServe sees to the rest.
+      ...(Object.keys(this.docker).length === 0 ? {} : { docker: this.docker as Config['docker'] }),
       ...(Object.keys(log).length === 0 ? {} : { log }),
       ...(rules.length === 0 && defaultPolicy === undefined
         ? {}

@@ -18,6 +18,7 @@ import {
   publishFlags,
   switchFlags,
 } from './flags.js';
+import { dockerFlags } from './docker.js';
 import { proxyFlags } from './proxy-flags.js';
 import { createProgram } from './program.js';
 
@@ -32,12 +33,16 @@ function settle(...args: string[]): Config {
   policyFlags(command, to);
   proxyFlags(command, to);
   switchFlags(command, to);
+  dockerFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
   logFlags(command, to, 'info');
   command.parse(args, { from: 'user' });
   return to.settle();
 }
+
+/** The other keys may stand in the file. */
+const half = (docker: Partial<NonNullable<Config['docker']>>) => docker as NonNullable<Config['docker']>;
 
 /** Every flag that sets the configuration, with a value and what it sets. */
 const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Config, 'version'>][] = [
@@ -85,6 +90,10 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--allow', 'tcp:any:443', { policy: { rules: ['allow tcp:any:443'] } }],
   ['--deny', 'host', { policy: { rules: ['deny host'] } }],
   ['--default-policy', 'deny', { policy: { default: 'deny' } }],
+  ['--docker-guest-sock', '/run/e', { docker: half({ guestSock: '/run/e' }) }],
+  ['--docker-listen', '/run/d', { docker: half({ listen: '/run/d' }) }],
+  ['--docker-host-ip', '::1', { docker: half({ hostIp: '::1' }) }],
+  ['--docker-guest', 'vm', { docker: half({ guest: 'vm' }) }],
   ['--isolation', undefined, { switch: { isolation: true } }],
   ['--no-anti-spoof', undefined, { switch: { antiSpoof: false } }],
   ['--floods', '50', { switch: { floods: 50 } }],
@@ -115,6 +124,10 @@ const ELSEWHERE = [
 /** Commands whose flags have tests of their own. */
 const REMOTE = ['--api', '--token-file', '--json'];
 const OWN: Readonly<Record<string, readonly string[]>> = {
+  docker: [
+    ...['--guest-sock', '--listen', '--host-ip', '--guest', '--api', '--token-file'],
+    ...['--log-level', '--log-format'],
+  ],
   demo: ['--netns', '--vm', '--scripted', '--size', '--kernel', '--initrd', '--json'],
   flows: [...REMOTE, '--tcp', '--kill', '--guest', '--protocol', '--state', '--peer'],
   guests: [...REMOTE, '--detach'],

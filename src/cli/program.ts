@@ -4,6 +4,7 @@ import { Collected } from './collect.js';
 import { checkFile, printOpenApi, printSchema } from './config-command.js';
 import { demo } from './demo/index.js';
 import { dnsCommands } from './dns-commands.js';
+import { dockerCommand, dockerFlags } from './docker.js';
 import { doctor } from './doctor.js';
 import { dropInCommands } from './drop-ins.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
@@ -86,6 +87,7 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   remoteCommands(program, terminal, done);
   dnsCommands(program, terminal, done);
   configCommand(program, terminal, done);
+  dockerCommand(program, terminal, done);
   dropInCommands(program, terminal, done);
   return program;
 }
@@ -106,6 +108,7 @@ function serveCommand(program: Command, terminal: Terminal, done: Done): void {
   policyFlags(command, to);
   proxyFlags(command, to);
   switchFlags(command, to);
+  dockerFlags(command, to);
   debugFlags(command, to);
   processFlags(command, to);
   logFlags(command, to, 'info');

@@ -39,6 +39,7 @@ const SERVE_KEYS = [
   'readyFd',
   'json',
   'exitWithParent',
+  'docker',
 ] as const;
 
 /** The configuration with what `run` assumes; throws ERR_NETPROXY_CONFIG for keys that only `serve` has. */

@@ -4,7 +4,7 @@ import { NetproxyError } from '../core/index.js';
 import { type Api, createApi, readToken } from '../api/index.js';
 import { defaultApiAddress } from '../client/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
-import type { DropIn } from '../compat/index.js';
+import { type DropIn, DockerForward, networkHost } from '../compat/index.js';
 import { type Network, createNetwork } from '../index.js';
 import { type LinkListener, type ListenKind, isListenKind } from '../link/index.js';
 import { printEvents } from './events.js';
@@ -60,6 +60,11 @@ export async function serve(config: Config, terminal: Terminal, dropIn?: DropIn)
       await dropIn.begin(network, logger);
     }
     const listeners = await openLinks(network, config);
+    if (config.docker !== undefined) {
+      const docker = await DockerForward.open(config.docker, networkHost(network), logger);
+      undo.unshift(() => docker.close());
+      logger.info(`docker: clients at ${docker.address}`);
+    }
     const doors = await openDoors(api, config, token);
     if (config.pidFile !== undefined)
       undo.push(writePidFile(config.pidFile, process.pid, dropIn === undefined ? '\n' : ''));
@@ -124,6 +129,13 @@ export function checkServe(config: Config): void {
     throw usageError(
       '--json and --stdio both want standard output',
       'Use --ready-fd, or a link on a socket.',
+    );
+  }
+  const { docker } = config as { readonly docker?: Partial<NonNullable<Config['docker']>> };
+  if (docker !== undefined && (docker.guestSock === undefined || docker.listen === undefined)) {
+    throw usageError(
+      'to forward an engine, netproxy must know where it is and where its clients come',
+      'Give --docker-guest-sock and --docker-listen.',
     );
   }
   if (config.guestMac !== undefined && config.guestIp === undefined) {

@@ -1,5 +1,8 @@
-/** Drop-ins: the command lines and HTTP APIs of gvproxy and vpnkit, in front of a network of netproxy's. */
+/** Drop-ins: the command lines and HTTP APIs of gvproxy and vpnkit, and a container engine's API, in front of a network of netproxy's. */
 export type { DropIn } from './drop-in.js';
+export { DockerForward, type DockerSettings } from './docker/forward.js';
+export { apiHost, networkHost } from './docker/hosts.js';
+export type { DockerPort } from './docker/published.js';
 export { DOCKER_PROXY_FLAGS, dockerProxy } from './docker-proxy.js';
 export { goUsage } from './go-flags.js';
 export { gvproxyDropIn } from './gvproxy/drop-in.js';

@@ -8,7 +8,14 @@ import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { parseSecureServer } from '../dns/index.js';
 import { expandPublish, parsePublish } from '../forwarder/index.js';
 import { NoProxy, parseUpstream } from '../httpproxy/index.js';
-import { type ListenKind, parseDoor, parseFaults, parseLinkSpec, parseRate } from '../link/index.js';
+import {
+  type ListenKind,
+  parseDoor,
+  parseEnginePlace,
+  parseFaults,
+  parseLinkSpec,
+  parseRate,
+} from '../link/index.js';
 import { readRule } from '../policy/index.js';
 
 /** What a guest's rate may be, bits per second. */
@@ -162,6 +169,21 @@ export function linkAddress(kind: ListenKind): z.ZodString {
 
 /** Where a control API is. */
 export const apiAddress = parsedBy('an address such as unix:/run/netproxy.sock', parseDoor);
+
+/** Where a container engine is. */
+export const enginePlace = parsedBy('a place such as unix:/run/vm/docker.sock', parseEnginePlace);
+
+/** A unix socket of the host, `unix:/PATH` or `/PATH`. */
+export const unixSocket = matching(
+  'a unix socket such as unix:/run/docker.sock',
+  (text) => /^(?:unix:)?\//.test(text) && !text.includes('\0'),
+);
+
+/** An address of the host. */
+export const hostIp = matching(
+  'an IP address such as 127.0.0.1 or ::1',
+  (text) => parseIpv4(text) !== undefined || /^[\da-fA-F:.]*:[\da-fA-F:.]*$/.test(text),
+);
 
 /** Where the control API listens; `default` is where clients look. */
 export const controlAddress = parsedBy('default, or an address such as unix:/run/netproxy.sock', (text) =>

@@ -10,6 +10,7 @@ export {
   type LinkConfig,
   configJsonSchema,
   configSchema,
+  dockerSchema,
   httpProxySchema,
   switchSchema,
 } from './schema.js';

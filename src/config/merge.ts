@@ -14,6 +14,7 @@ export function mergeConfig(under: Config, over: Config): Config {
     ...section('dns', under, over),
     ...section('httpProxy', under, over),
     ...section('policy', under, over),
+    ...section('docker', under, over),
     ...section('limits', under, over),
     ...section('switch', under, over),
     ...section('log', under, over),
@@ -29,7 +30,7 @@ export function mergeConfig(under: Config, over: Config): Config {
   };
 }
 
-function section<K extends 'dhcp' | 'dns' | 'httpProxy' | 'policy' | 'limits' | 'switch' | 'log'>(
+function section<K extends 'dhcp' | 'dns' | 'docker' | 'httpProxy' | 'policy' | 'limits' | 'switch' | 'log'>(
   key: K,
   under: Config,
   over: Config,

@@ -245,6 +245,21 @@ const limitsSchema = section({
     .describe('Looking for more to do before sleeping, where that has paid lately; 0: never. Default 80'),
 });
 
+export const dockerSchema = section({
+  guestSock: field.enginePlace.describe(
+    "The engine: unix:/PATH or tcp:HOST:PORT of the host, tcp:IP:PORT of a guest, hybrid:/PATH:PORT of a VM's vsock",
+  ),
+  listen: field.unixSocket.describe('Where its clients come: unix:/PATH'),
+  hostIp: field.hostIp
+    .optional()
+    .describe('Address of the host for ports that -p does not bind to loopback. Default: as -p says'),
+  guest: field.guestName
+    .optional()
+    .describe(
+      'The guest that the engine is in. Default: the one at the address of guestSock, else the first',
+    ),
+}).describe("serve: a container engine's API, forwarded, and its containers' ports");
+
 export const switchSchema = section({
   isolation: yesNo
     .optional()
@@ -314,6 +329,7 @@ export const configSchema = section({
   publish: list(field.publish)
     .optional()
     .describe("Ports of the host that lead into guests, in Docker's syntax"),
+  docker: dockerSchema.optional(),
   limits: limitsSchema.optional(),
   switch: switchSchema.optional(),
   log: logSchema.optional(),

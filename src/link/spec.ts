@@ -56,19 +56,32 @@ export function parseLinkSpec(text: string, kind: ListenKind): LinkSpec {
   return { mode: dial ? 'connect' : 'listen', address };
 }
 
-/** Where the control API may be. */
+/** Where the control API, or another server of the host, may be. */
 export type DoorAddress = Extract<LinkAddress, { transport: 'unix' | 'tcp' }>;
 
-/** Parses `unix:/PATH`, `/PATH` or `tcp:HOST:PORT`: the address of a control API. Throws ERR_NETPROXY_CONFIG. */
-export function parseDoor(text: string): DoorAddress {
+/** Parses `unix:/PATH`, `/PATH` or `tcp:HOST:PORT`: the address of a control API, unless said. Throws ERR_NETPROXY_CONFIG. */
+export function parseDoor(text: string, what = 'the control API', ...more: readonly string[]): DoorAddress {
   const address = text.startsWith('connect:') ? undefined : parseAddress(text);
   if (address === undefined || address.transport === 'fd' || address.transport === 'vsock') {
-    throw new NetproxyError('ERR_NETPROXY_CONFIG', `the control API cannot be at "${text}"`, {
-      remedy: 'Allowed: unix:/PATH, /PATH, tcp:HOST:PORT.',
+    const allowed = ['unix:/PATH', '/PATH', 'tcp:HOST:PORT', ...more];
+    throw new NetproxyError('ERR_NETPROXY_CONFIG', `${what} cannot be at "${text}"`, {
+      remedy: `Allowed: ${allowed.join(', ')}.`,
     });
   }
   if (address.transport === 'unix') checkPath(address.path);
   return address;
+}
+
+/** Where a container engine is: at a door, or behind the vsock of a VM whose monitor offers it at a unix socket. */
+export type EnginePlace =
+  DoorAddress | { readonly transport: 'hybrid'; readonly path: string; readonly port: number };
+
+/** Parses `unix:/PATH`, `/PATH`, `tcp:HOST:PORT` or `hybrid:/PATH:PORT`. Throws ERR_NETPROXY_CONFIG. */
+export function parseEnginePlace(text: string): EnginePlace {
+  const [, path, port] = /^hybrid:(\/.*):(\d{1,9})$/.exec(text) ?? [];
+  if (path === undefined) return parseDoor(text, 'the engine', 'hybrid:/PATH:PORT');
+  checkPath(path);
+  return { transport: 'hybrid', path, port: Number(port) };
 }
 
 /** Whether a kind carries one frame per packet. */

@@ -141,6 +141,8 @@ describe('flags', () => {
     'config openapi',
     'config schema',
     'config check',
+    'docker',
+    'docker ports',
     'gvproxy',
     'vpnkit',
     'docker-proxy',

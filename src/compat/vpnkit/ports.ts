@@ -9,10 +9,11 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { type Api, boundedServer, closeServers } from '../../api/index.js';
-import { type Logger, NetproxyError, cidrContains, parseCidr, parseIpv4 } from '../../core/index.js';
+import { type Logger, cidrContains, parseCidr, parseIpv4 } from '../../core/index.js';
 import type { PublishSpec } from '../../forwarder/index.js';
 import type { Network, Published } from '../../index.js';
 import { type BoundServer, bindServer, parseDoor } from '../../link/index.js';
+import { bindError, outside } from '../bind-error.js';
 import { type Fields, GoError, decodeObject } from '../go-values.js';
 import { type Answer, DONE, reply, textOf } from '../http.js';
 
@@ -132,17 +133,6 @@ export class VpnkitPorts {
     const address = ip === undefined ? undefined : parseIpv4(ip);
     return subnet !== undefined && address !== undefined && cidrContains(subnet, address);
   }
-}
-
-const outside = ({ out_ip, out_port, out_path }: VpnkitPort): string =>
-  out_path ?? `${out_ip ?? '0.0.0.0'}:${out_port ?? 0}`;
-
-/** As Docker Desktop says it: docker prints it to its user. */
-function bindError(port: VpnkitPort, error: unknown): Error {
-  if (!(error instanceof NetproxyError)) return error as Error;
-  const why = error.message.replace(/^cannot (?:publish (?:tcp|udp)|listen on) \S+: /, '').replace(/\.$/, '');
-  const remedy = error.errno === 'EADDRINUSE' || error.remedy === undefined ? '' : `. ${error.remedy}`;
-  return new GoError(`Ports are not available: listen ${port.proto} ${outside(port)}: ${why}${remedy}`);
 }
 
 const PATH = /^\/forwards\/(?:(expose|unexpose)\/(?:port|pipe)|(list|dump))$/;
