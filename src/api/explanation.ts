@@ -3,8 +3,12 @@ import { formatIpv4 } from '../core/index.js';
 import type { Explanation } from '../index.js';
 import type { ApiExplanation } from './types.js';
 
-export function explanationOf({ verdict, rule, why, address }: Explanation): ApiExplanation {
-  return { address, verdict: verdict.kind, ...details(verdict), rule, why };
+export function explanationOf({ verdict, rule, why, address, route }: Explanation): ApiExplanation {
+  const by =
+    route === undefined
+      ? {}
+      : { route: { upstreams: route.upstreams.map(({ name }) => name), why: route.why } };
+  return { address, verdict: verdict.kind, ...details(verdict), rule, why, ...by };
 }
 
 function details(verdict: Explanation['verdict']): Pick<ApiExplanation, 'service' | 'how' | 'via' | 'to'> {

@@ -112,6 +112,13 @@ export const explanationSchema = z.strictObject({
     .describe('deny: how it is told'),
   rule: z.string(),
   why: z.string(),
+  route: z
+    .strictObject({
+      upstreams: z.array(z.string()).describe('In the order in which they are tried; "direct": straight'),
+      why: z.string(),
+    })
+    .exactOptional()
+    .describe('A connection to a web server that the HTTP proxy intercepts: by whom it goes'),
 });
 
 /** The path's `{id}`. */

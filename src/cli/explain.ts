@@ -53,10 +53,14 @@ export async function explain(
     const name = target.host === explanation.address ? '' : `${target.host} is `;
     const port = target.port === undefined ? '' : `:${target.port}`;
     terminal.out(
-      `${name}${explanation.address}${port} (${protocol}) from ${guest}: ${outcome(explanation)}\n  rule: ${explanation.rule}\n  why:  ${explanation.why}\n`,
+      `${name}${explanation.address}${port} (${protocol}) from ${guest}: ${outcome(explanation)}\n  rule: ${explanation.rule}\n  why:  ${explanation.why}\n${routeLine(explanation)}`,
     );
   }
   return EXIT.ok;
+}
+
+function routeLine({ route }: ApiExplanation): string {
+  return route === undefined ? '' : `  by:   ${route.upstreams.join(', else ')}: ${route.why}\n`;
 }
 
 async function offline(config: Config, query: ExplainQuery): Promise<ApiExplanation> {
@@ -72,11 +76,12 @@ const DENIED = {
   silent: 'denied without an answer',
 } as const;
 
-function outcome({ verdict, service, via, to, how }: ApiExplanation): string {
+function outcome({ verdict, service, via, to, how, route }: ApiExplanation): string {
   switch (verdict) {
     case 'service':
       return `answered by the ${service ?? ''} service`;
     case 'dial':
+      if (route !== undefined) return 'allowed; intercepted by the HTTP proxy';
       if (via === 'redirect') return `led to ${to ?? ''}`;
       return via === 'alias' ? "allowed; the host's loopback is dialled" : 'allowed; dialled directly';
     case 'ask':

@@ -41,6 +41,22 @@ export function proxyFlags(command: Command, to: Collected): void {
   });
   add(
     command,
+    '--proxy-transparent <auto|on|off>',
+    'connections to web servers go by the proxy, too (default: auto, where an upstream is set)',
+    (text, flag) => {
+      to.httpProxy.transparent = to.check(flag, keys.transparent, text);
+    },
+  );
+  for (const [name, key, what] of [
+    ['--proxy-http-port', 'httpPorts', 'port of such connections, http (repeatable; default: 80)'],
+    ['--proxy-https-port', 'httpsPorts', 'port of such connections, TLS (repeatable; default: 443)'],
+  ] as const) {
+    add(command, `${name} <port>`, what, (text, flag) => {
+      to.httpProxy[key] = [...(to.httpProxy[key] ?? []), to.check(flag, keys.port.unwrap(), numberOf(text))];
+    });
+  }
+  add(
+    command,
     '--proxy-port <port|off>',
     'port of the HTTP proxy on the gateway (default: 3128)',
     (text, flag) => {

@@ -165,6 +165,7 @@ const dnsSchema = section({
 });
 
 const upstreams = list(field.upstream);
+const webPort = field.whole('', 1, 65_535);
 
 export const httpProxySchema = section({
   explicit: yesNo.optional().describe('false: no proxy on the gateway. Default true'),
@@ -172,6 +173,12 @@ export const httpProxySchema = section({
   names: list(field.dnsName)
     .optional()
     .describe('Names of the gateway for those who want the proxy. Default proxy.netproxy.internal'),
+  transparent: field
+    .oneOf('auto', 'on', 'off')
+    .optional()
+    .describe('Interception of connections to web servers. auto: where an upstream is set. Default auto'),
+  httpPorts: list(webPort).optional().describe('Their ports, http. Default 80'),
+  httpsPorts: list(webPort).optional().describe('Their ports, TLS. Default 443'),
   http: upstreams.optional().describe('Upstream proxies for http, in the order in which they are tried'),
   https: upstreams.optional().describe('For CONNECT. Default: those of http'),
   noProxy: list(field.noProxy)

@@ -1,5 +1,6 @@
 export * from './tcp-flow.js';
 export * from './outbound-tcp.js';
+export * from './way.js';
 export * from './udp-nat.js';
 export * from './udp-mapping.js';
 export * from './guest-stream.js';

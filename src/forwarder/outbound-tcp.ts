@@ -16,12 +16,13 @@ import {
   formatIpv4,
 } from '../core/index.js';
 import { UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
-import type { Decision } from '../policy/index.js';
+import type { Decision, DialVerdict } from '../policy/index.js';
 import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
-import type { GuestStream } from './guest-stream.js';
+import { GuestStream } from './guest-stream.js';
 import type { HostDuplex } from './host-duplex.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
+import type { Way, WayOf } from './way.js';
 
 export const MAX_DIALS_PER_GUEST = 8192;
 export const MAX_DIALS_PER_DESTINATION = 4096;
@@ -129,6 +130,7 @@ interface Dial {
   target: { readonly host: string; readonly port: number; readonly receiveBuffer?: number | undefined };
   /** Called once when the guest gives up before there was a decision. */
   gone?: (() => void) | undefined;
+  way: Way | undefined;
   readonly timer: Timer;
   tries: number;
   /** The SYN was answered; the guest's ACK is to come. */
@@ -139,6 +141,8 @@ interface Dial {
 
 export class OutboundTcp implements FlowOwner {
   readonly counters = outboundCounters();
+  /** Asked about each flow that the policy lets go where it wants to. */
+  wayOf: WayOf | undefined;
   private readonly stack: Stack;
   private readonly io: HostIo;
   private readonly logger: Logger;
@@ -176,10 +180,14 @@ export class OutboundTcp implements FlowOwner {
     return this.perGuest.size === 0 ? 0 : [...this.perGuest.values()].reduce((sum, n) => sum + n, 0);
   }
 
-  /** Goes on with two connections that stand as one flow; false, and nothing was done, where bytes wait in one of them. */
-  adopt(guest: GuestStream, host: HostDuplex, peer: string): boolean {
+  /**
+   * Goes on with two connections that stand as one flow; false, and nothing was done, where bytes wait in one of them. `name`: what
+   * the guest said of where it leads.
+   */
+  adopt(guest: GuestStream, host: HostDuplex, peer: string, name?: string): boolean {
     if (!guest.releasable || !host.releasable) return false;
     const flow = new TcpFlow(this, this.stack.flowId(), 'out', peer, this.stack.now());
+    flow.name = name;
     this.live.add(flow);
     this.counters.adopted++;
     const near = guest.release(flow);
@@ -193,7 +201,7 @@ export class OutboundTcp implements FlowOwner {
     const { verdict } = decision;
     if (verdict.kind === 'dial') {
       const dial = this.dial(syn, verdict.ip, verdict.port, decision.name);
-      if (dial !== undefined) this.attempt(dial);
+      if (dial !== undefined) this.begin(dial, verdict);
       return;
     }
     this.counters.denied++;
@@ -221,7 +229,7 @@ export class OutboundTcp implements FlowOwner {
     if (verdict.kind === 'dial') {
       dial.target = { host: formatIpv4(verdict.ip), port: verdict.port };
       flow.peer = `${dial.target.host}:${verdict.port}`;
-      this.attempt(dial);
+      this.begin(dial, verdict);
       return;
     }
     this.counters.denied++;
@@ -262,6 +270,7 @@ export class OutboundTcp implements FlowOwner {
       port: syn.port,
       destination,
       target,
+      way: undefined,
       tries: 0,
       halfOpen: false,
       pending: true,
@@ -280,9 +289,20 @@ export class OutboundTcp implements FlowOwner {
     return dial;
   }
 
+  private begin(dial: Dial, { ip, port, via }: DialVerdict): void {
+    if (via === 'direct') dial.way = this.wayOf?.(dial.port, ip, port);
+    this.attempt(dial);
+  }
+
   private attempt(dial: Dial): void {
+    const { flow, way, target } = dial;
     dial.tries++;
-    dial.flow.attach(this.io.dial({ kind: 'tcp', ...dial.target }, dial.flow));
+    if (way === undefined) flow.attach(this.io.dial({ kind: 'tcp', ...target }, flow));
+    else
+      way.open((errno) => {
+        if (errno === undefined) flow.connected();
+        else flow.failed(errno);
+      });
   }
 
   flowAnswered(flow: TcpFlow): void {
@@ -293,8 +313,18 @@ export class OutboundTcp implements FlowOwner {
   }
 
   flowOpened(flow: TcpFlow): void {
+    const dial = this.dials.get(flow);
+    const way = dial?.way;
     this.counters.opened++;
+    if (dial !== undefined) dial.way = undefined;
     this.settle(flow);
+    if (way === undefined) return;
+    this.live.delete(flow);
+    const stream = new GuestStream();
+    const { endpoint } = flow;
+    endpoint.application = stream;
+    stream.endpoint = endpoint;
+    way.take(stream);
   }
 
   flowFailed(flow: TcpFlow, errno: Errno): void {
@@ -348,6 +378,7 @@ export class OutboundTcp implements FlowOwner {
     if (dial === undefined) return;
     this.dials.delete(flow);
     dial.gone?.();
+    dial.way?.drop();
     this.stack.timers.cancel(dial.timer);
     if (dial.halfOpen) bump(this.halfOpen, dial.port.id, -1);
     bump(this.perGuest, dial.port.id, -1);

@@ -55,6 +55,8 @@ const DENIED = {
 export class UdpNat implements MappingOwner {
   readonly counters = udpCounters();
   readonly mode: UdpNatMode;
+  /** Ports outside that are closed here, though the policy lets datagrams go there. */
+  isClosed: ((ip: Ipv4, port: number) => boolean) | undefined;
   private readonly stack: Stack;
   private readonly io: HostIo;
   private readonly limits: UdpLimits;
@@ -102,6 +104,11 @@ export class UdpNat implements MappingOwner {
     }
     const now = this.stack.now();
     const { ip, port } = verdict;
+    if (verdict.via === 'direct' && this.isClosed?.(ip, port) === true) {
+      this.counters.denied++;
+      this.refuse(datagram, neighbour, UNREACHABLE_PORT);
+      return;
+    }
     const slot = slotOf(neighbour, datagram.sourcePort);
     let mapping = this.recent[slot];
     if (

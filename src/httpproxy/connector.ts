@@ -9,7 +9,7 @@ import { type ConnectAnswer, connectThrough } from './connect-handshake.js';
 import { type Host, formatHost } from './host.js';
 import type { Problem } from './problem.js';
 import { Answered, problemOf } from './problem.js';
-import { socksConnect } from './socks5.js';
+import { socksConnect, socksGreet } from './socks5.js';
 import type { ProxyDeps } from './types.js';
 import { type ProxyUpstream, type Upstream, basicAuthorization } from './upstream.js';
 
@@ -37,6 +37,25 @@ export interface Destination {
   readonly host: Host;
   readonly port: number;
   readonly final: { readonly host: Host; readonly port: number } | undefined;
+}
+
+/** A connection to the next hop that waits for what is to be asked of it. */
+export interface Standing {
+  readonly upstream: Upstream;
+  readonly stream: Duplex;
+}
+
+/** The standing connection, where it is one to that upstream, or straight to the `original` address; else it ends. */
+export function standingFor(
+  { upstream: { name, kind }, stream }: Standing,
+  upstream: Upstream,
+  { final }: Destination,
+  original: Destination['final'],
+): Duplex | undefined {
+  if (stream.destroyed) return undefined;
+  if (name === upstream.name && (kind !== 'direct' || final === original)) return stream;
+  stream.destroy();
+  return undefined;
 }
 
 /** A tunnel that an upstream refused; its answer. */
@@ -109,12 +128,20 @@ export class Connector {
     throw last ?? new TypeError('no upstream was given');
   }
 
-  /** A connection for requests: to the proxy itself where it is an HTTP proxy, else to the destination. */
-  async forRequest(upstream: Upstream, destination: Destination): Promise<Duplex> {
+  /** A connection to the first next hop that works, before anything is asked of it. Rejects with Problem. */
+  stand(upstreams: readonly Upstream[], destination: Destination): Promise<Standing> {
+    return this.withFallback(upstreams, async (upstream) => ({
+      upstream,
+      stream: await this.timed(upstream, destination, (signal) => this.reach(upstream, destination, signal)),
+    }));
+  }
+
+  /** A connection for requests: to the proxy itself where it is an HTTP proxy, else to the destination. `standing`: to use. */
+  async forRequest(upstream: Upstream, destination: Destination, standing?: Duplex): Promise<Duplex> {
     return this.timed(upstream, destination, async (signal) => {
-      const stream = await this.reach(upstream, destination, signal);
+      const stream = standing ?? (await this.reach(upstream, destination, signal));
       if (upstream.kind === 'socks5' || upstream.kind === 'socks5h')
-        await this.socks(stream, upstream, destination);
+        await this.abortable(stream, signal, () => this.socks(stream, upstream, destination));
       return stream;
     });
   }
@@ -128,18 +155,12 @@ export class Connector {
   ): Promise<Duplex> {
     return this.timed(upstream, destination, async (signal) => {
       const stream = standing ?? (await this.reach(upstream, destination, signal));
-      const end = (): void => void stream.destroy(signal.reason as Error);
-      signal.addEventListener('abort', end);
-      try {
-        await this.tunnel(stream, upstream, destination, authorization);
-      } finally {
-        signal.removeEventListener('abort', end);
-      }
+      await this.abortable(stream, signal, () => this.tunnel(stream, upstream, destination, authorization));
       return stream;
     });
   }
 
-  /** The connection to the next hop, TLS to it included. */
+  /** The connection to the next hop, TLS to it and the greeting of SOCKS included. */
   async reach(upstream: Upstream, destination: Destination, signal: AbortSignal): Promise<Duplex> {
     if (upstream.kind === 'direct') {
       const { final } = destination;
@@ -148,13 +169,22 @@ export class Connector {
       return this.deps.dial(final.host, final.port, signal);
     }
     const stream = await this.deps.dial(upstream.host, upstream.port, signal);
-    if (upstream.kind !== 'https') return stream;
+    if (upstream.kind === 'http') return stream;
+    return this.abortable(stream, signal, async () => {
+      if (upstream.kind === 'https') return this.deps.secure(stream, upstream);
+      await socksGreet(stream, upstream);
+      return stream;
+    });
+  }
+
+  /** Work on a connection, which ends with it when it fails or takes too long; a refusal leaves it. */
+  private async abortable<T>(stream: Duplex, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const end = (): void => void stream.destroy(signal.reason as Error);
     signal.addEventListener('abort', end);
     try {
-      return await this.deps.secure(stream, upstream);
+      return await work();
     } catch (error) {
-      stream.destroy();
+      if (!(error instanceof Refused)) stream.destroy();
       throw error;
     } finally {
       signal.removeEventListener('abort', end);
@@ -210,13 +240,7 @@ export class Connector {
     }
     const own = upstream.credentials === undefined ? undefined : basicAuthorization(upstream.credentials);
     const authority = `${formatHost(destination.host)}:${destination.port}`;
-    let answer: ConnectAnswer;
-    try {
-      answer = await connectThrough(stream, authority, own ?? authorization);
-    } catch (error) {
-      stream.destroy();
-      throw error;
-    }
+    const answer = await connectThrough(stream, authority, own ?? authorization);
     if (answer.head.status >= 300) throw new Refused(answer, upstream, stream);
     if (answer.rest.length > 0) stream.unshift(answer.rest);
   }
@@ -224,12 +248,7 @@ export class Connector {
   private async socks(stream: Duplex, upstream: ProxyUpstream, destination: Destination): Promise<void> {
     // socks5: names are resolved here, where they can be.
     const { host, port } = upstream.kind === 'socks5' ? (destination.final ?? destination) : destination;
-    try {
-      const rest = await socksConnect(stream, host, port, upstream);
-      if (rest.length > 0) stream.unshift(rest);
-    } catch (error) {
-      stream.destroy();
-      throw error;
-    }
+    const rest = await socksConnect(stream, host, port, upstream);
+    if (rest.length > 0) stream.unshift(rest);
   }
 }

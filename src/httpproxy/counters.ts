@@ -4,6 +4,14 @@ export function proxyCounters() {
     /** Connections of guests, and those beyond the limit. */
     connections: 0,
     refusedConnections: 0,
+    /** Connections to somewhere else that were intercepted. */
+    intercepted: 0,
+    /** Of these, tunnels to the name that TLS said, and to the address; those whose guest said nothing at first. */
+    tunnelsByName: 0,
+    tunnelsByAddress: 0,
+    silent: 0,
+    /** Datagrams of QUIC that were refused, so that the guest takes TCP. */
+    refusedQuic: 0,
     requests: 0,
     tunnels: 0,
     upgrades: 0,

@@ -3,7 +3,9 @@ export { type UpstreamStats } from './connector.js';
 export { type ProxyCounters } from './counters.js';
 export { type Host, formatHost, parseAuthority, parseHost } from './host.js';
 export { MAX_ENTRIES, NoProxy } from './no-proxy.js';
-export { HttpProxy, MAX_CLIENTS } from './server.js';
+export { errnoOf } from './problem.js';
+export type { InterceptedScheme } from './first-bytes.js';
+export { type Detour, HttpProxy, MAX_CLIENTS } from './server.js';
 export {
   DEFAULT_HTTPS_PORTS,
   DEFAULT_HTTP_PORTS,

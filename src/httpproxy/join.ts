@@ -22,12 +22,13 @@ function drain(stream: Duplex): Buffer {
 
 /**
  * Joins a guest's stream and one to the outside for good; both are theirs alone now. `splice` moves the bytes outside of Node's
- * streams where it can. Resolves when they are joined; then nothing waits for anything.
+ * streams where it can. `first` was read of the guest's stream already. Resolves when they are joined; then nothing waits for anything.
  */
 export async function join(
   guest: Duplex,
   host: Duplex,
   splice: (guest: Duplex, host: Duplex) => boolean,
+  first: Buffer = Buffer.alloc(0),
 ): Promise<void> {
   const fail = (): void => {
     guest.destroy();
@@ -38,7 +39,7 @@ export async function join(
   guest.pause();
   host.pause();
   try {
-    await Promise.all([give(host, drain(guest)), give(guest, drain(host))]);
+    await Promise.all([give(host, Buffer.concat([first, drain(guest)])), give(guest, drain(host))]);
   } catch {
     fail();
     return;

@@ -31,40 +31,74 @@ export class Planner {
    */
   async plan(client: Client, query: RouteQuery, original?: Original): Promise<Plan> {
     const { host, port } = query;
-    const route = routeOf(this.deps.settings(), query);
+    const route = routeOf(this.deps.settings(), { ...query, address: original?.host });
     if (route.refused !== undefined) throw denied(route.refused, route.why, host, port);
     const byOthers = route.upstreams.some(({ kind }) => kind !== 'direct');
-    const judged = await this.judge(client, host, port, byOthers || original !== undefined);
+    if (original !== undefined && this.isThere(client, query, original, byOthers))
+      return { upstreams: route.upstreams, destination: { host, port, final: original } };
+    const judged = await this.judge(client, query, byOthers, original);
     const direct = judged?.direct === true || !byOthers;
-    if (original !== undefined && direct)
-      return { upstreams: [DIRECT], destination: { host, port, final: original } };
     const final =
       judged === undefined ? original : { host: { kind: 'ipv4', ip: judged.ip } as const, port: judged.port };
     return { upstreams: direct ? [DIRECT] : route.upstreams, destination: { host, port, final } };
   }
 
+  /**
+   * Whether an intercepted connection goes where its address says, which the policy has judged; an upstream that is asked for a name
+   * may lead elsewhere, and so may a name that only a list of names allows. Throws Problem when the policy denies the name.
+   */
+  private isThere(
+    client: Client,
+    { host, port }: RouteQuery,
+    original: Original,
+    byOthers: boolean,
+  ): boolean {
+    const { ip } = original.host;
+    const samePort = port === original.port;
+    if (host.kind === 'ipv4' && host.ip === ip && samePort) return true;
+    let led = false;
+    if (host.kind === 'name') {
+      const denial = client.judgeName(host.name) ?? client.judgeSaid(ip, original.port, host.name);
+      if (denial !== undefined) throw denied(denial.why, denial.rule, host, port, denial.decision);
+      led = client.wasLed(host.name, ip);
+    }
+    if (byOthers) return led && samePort;
+    const { allow } = this.deps.settings();
+    return led || allow === undefined || allow.matches(original.host, original.port);
+  }
+
   /** Undefined: the name has no address here, and the policy has nothing against unknown ones. */
   private async judge(
     client: Client,
-    host: Host,
-    port: number,
+    { host, port }: RouteQuery,
     mayBeUnknown: boolean,
+    original: Original | undefined,
   ): Promise<(Judgement & { readonly kind: 'dial' }) | undefined> {
     if (host.kind === 'ipv6')
       throw denied('IPv6 destinations are not served: the policy knows IPv4 addresses', 'ipv6', host, port);
     const judged =
       host.kind === 'ipv4'
         ? client.judge(host.ip, port, undefined)
-        : await this.judgeName(client, host.name, port, mayBeUnknown);
+        : await this.judgeName(client, host.name, port, mayBeUnknown, original);
     if (judged?.kind === 'deny') throw denied(judged.why, judged.rule, host, port, judged.decision);
     return judged;
   }
 
-  private async judgeName(client: Client, name: string, port: number, mayBeUnknown: boolean) {
-    const denial = client.judgeName(name);
+  private async judgeName(
+    client: Client,
+    name: string,
+    port: number,
+    mayBeUnknown: boolean,
+    original: Original | undefined,
+  ) {
+    // An intercepted connection's was judged where it said it.
+    const denial = original === undefined ? client.judgeName(name) : undefined;
     if (denial !== undefined) return denial;
     const ip = await this.resolve(name, mayBeUnknown);
-    return ip === undefined ? client.judgeUnknown(name, port) : client.judge(ip, port, name);
+    if (ip === undefined) return client.judgeUnknown(name, port);
+    if (ip === original?.host.ip && port === original.port)
+      return { kind: 'dial', ip, port, direct: false } as const;
+    return client.judge(ip, port, name);
   }
 
   private async resolve(name: string, mayBeUnknown: boolean) {

@@ -58,7 +58,9 @@ export function detailsOf(error: unknown, nextHop: string): ProblemDetails {
   return { status, error: kind, message: `${nextHop}: ${what ?? said}`, check, nextHop, errno };
 }
 
-function errnoOf(error: unknown): string | undefined {
+/** The errno of a failure, where there is one. */
+export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Problem) return error.details.errno;
   const { errno, code } = error as { errno?: unknown; code?: unknown };
   if (typeof errno === 'string') return errno;
   return typeof code === 'string' ? code : undefined;

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { formatHost } from './host.js';
-import type { Destination } from './connector.js';
+import type { Connector, Destination } from './connector.js';
 import { Exchange, type Outcome, hasBody, isChunked } from './exchange.js';
 import {
   type Target,
@@ -16,7 +16,7 @@ import {
   via,
 } from './headers.js';
 import { join } from './join.js';
-import { Problem, badRequest } from './problem.js';
+import { Answered, Problem, badRequest } from './problem.js';
 import type { ProxyParts } from './server.js';
 import type { Session } from './session.js';
 import { lastResponse, switchingHead } from './tunnel.js';
@@ -154,10 +154,29 @@ async function connection(
   const key = isHttpProxy(upstream) ? upstream.name : `${upstream.name} ${finalOf(destination)}`;
   const pinned = session.takePinned(key);
   if (pinned !== undefined) return { stream: pinned, upstream, reused: true, pinned: true, key };
+  const standing = session.takeStanding(upstream, destination);
+  const stood = standing && (await onStanding(parts.connector, upstream, destination, standing));
+  // It is reused in that it may have ended while it waited for the guest's request.
+  if (stood !== undefined) return { stream: stood, upstream, reused: true, pinned: false, key };
   const kept = fresh ? undefined : parts.pool.take(key);
   if (kept !== undefined) return { stream: kept, upstream, reused: true, pinned: false, key };
   const stream = await parts.connector.forRequest(upstream, destination);
   return { stream, upstream, reused: false, pinned: false, key };
+}
+
+/** Undefined: it had ended. */
+async function onStanding(
+  connector: Connector,
+  upstream: Upstream,
+  destination: Destination,
+  standing: Duplex,
+): Promise<Duplex | undefined> {
+  try {
+    return await connector.forRequest(upstream, destination, standing);
+  } catch (error) {
+    if (error instanceof Answered) throw error;
+    return undefined;
+  }
 }
 
 function finalOf({ host, port, final }: Destination): string {

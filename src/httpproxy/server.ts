@@ -8,9 +8,11 @@
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { answerProblem, answerRaw } from './answer.js';
-import { Connector, type UpstreamStats } from './connector.js';
+import { Connector, type Standing, type UpstreamStats } from './connector.js';
 import { type ProxyCounters, proxyCounters } from './counters.js';
+import type { InterceptedScheme } from './first-bytes.js';
 import { MAX_HEAD, ambiguity } from './headers.js';
+import { Intercepted } from './intercept.js';
 import { Planner } from './planner.js';
 import { Pool } from './pool.js';
 import { type Problem, badRequest, problemOf } from './problem.js';
@@ -34,11 +36,23 @@ export interface ProxyParts {
   readonly counters: ProxyCounters;
 }
 
+/** What becomes of an intercepted connection. */
+export interface Detour {
+  /** Reaches the next hop; the guest is to be answered then. Rejects with Problem. */
+  reach(): Promise<void>;
+  /** The guest gave up. */
+  drop(): void;
+  /** The guest's connection stands. */
+  serve(stream: Duplex): void;
+}
+
 export class HttpProxy {
   readonly counters = proxyCounters();
   private readonly parts: ProxyParts;
   private readonly server: Server;
   private readonly sessions = new Map<Duplex, Session>();
+  /** Of guests, also those that have said nothing yet. */
+  private readonly streams = new Set<Duplex>();
   private readonly perGuest = new Map<string, number>();
 
   constructor(deps: ProxyDeps, timeouts: ProxyTimeouts = DEFAULT_TIMEOUTS) {
@@ -84,19 +98,66 @@ export class HttpProxy {
 
   /** Connections of guests, and those outside that wait for a request. */
   get size(): { readonly clients: number; readonly kept: number } {
-    return { clients: this.sessions.size, kept: this.parts.pool.size };
+    return { clients: this.streams.size, kept: this.parts.pool.size };
   }
 
-  /** Takes a guest's connection. `original`: it was intercepted on its way there. */
-  accept(stream: Duplex, client: Client, original?: Original): void {
+  /** Takes a guest's connection to the proxy. */
+  accept(stream: Duplex, client: Client): void {
+    if (!this.enter(stream, client)) return;
+    this.counters.connections++;
+    this.begin(stream, client, undefined, undefined);
+  }
+
+  /** A guest's connection to somewhere else; undefined: it has too many. */
+  intercept(client: Client, original: Original, scheme: InterceptedScheme): Detour | undefined {
+    if ((this.perGuest.get(client.name) ?? 0) >= MAX_CLIENTS) {
+      this.counters.refusedConnections++;
+      return undefined;
+    }
+    const intercepted = new Intercepted(this.parts, client, original, scheme);
+    return {
+      reach: () => intercepted.reach(),
+      drop: () => intercepted.drop(),
+      serve: (stream) => {
+        this.counters.intercepted++;
+        if (!this.enter(stream, client)) {
+          intercepted.drop();
+          return;
+        }
+        void intercepted.serve(stream, (one, standing) => {
+          if (one.destroyed) standing?.stream.destroy();
+          else this.begin(one, client, original, standing);
+        });
+      },
+    };
+  }
+
+  /** Counts a guest's connection; false: too many, it is reset. */
+  private enter(stream: Duplex, client: Client): boolean {
     const count = this.perGuest.get(client.name) ?? 0;
     if (count >= MAX_CLIENTS) {
       this.counters.refusedConnections++;
       stream.destroy();
-      return;
+      return false;
     }
-    this.counters.connections++;
     this.perGuest.set(client.name, count + 1);
+    this.streams.add(stream);
+    stream.once('close', () => {
+      this.streams.delete(stream);
+      const left = (this.perGuest.get(client.name) ?? 1) - 1;
+      if (left === 0) this.perGuest.delete(client.name);
+      else this.perGuest.set(client.name, left);
+    });
+    return true;
+  }
+
+  /** Serves requests. `standing`: where the first one may go. */
+  private begin(
+    stream: Duplex,
+    client: Client,
+    original: Original | undefined,
+    standing: Standing | undefined,
+  ): void {
     const session = new Session(stream, client, original, {
       scheduler: this.parts.deps.scheduler,
       keepAlive: this.parts.timeouts.keepAlive,
@@ -104,13 +165,9 @@ export class HttpProxy {
         this.counters.idle++;
       },
     });
+    session.standing = standing;
     this.sessions.set(stream, session);
-    stream.once('close', () => {
-      this.sessions.delete(stream);
-      const left = (this.perGuest.get(client.name) ?? 1) - 1;
-      if (left === 0) this.perGuest.delete(client.name);
-      else this.perGuest.set(client.name, left);
-    });
+    stream.once('close', () => this.sessions.delete(stream));
     stream.once('finish', () => {
       this.lingers(stream);
     });
@@ -119,7 +176,7 @@ export class HttpProxy {
 
   /** Ends all connections. */
   stop(): void {
-    for (const stream of this.sessions.keys()) stream.destroy();
+    for (const stream of this.streams) stream.destroy();
     this.parts.pool.close();
     this.server.close();
   }

@@ -2,15 +2,17 @@
 import type { Duplex } from 'node:stream';
 import type { Cancel, Millis, Scheduler } from '../core/index.js';
 import type { Host } from './host.js';
+import { type Destination, type Standing, standingFor } from './connector.js';
 import type { Problem } from './problem.js';
 import type { Client } from './types.js';
+import type { Upstream } from './upstream.js';
 
 /** Requests that wait behind the first; a guest that sends more is not read meanwhile. */
 export const MAX_PIPELINED = 16;
 
 /** Where an intercepted connection wanted to go; the policy let it. */
 export interface Original {
-  readonly host: Host;
+  readonly host: Host & { readonly kind: 'ipv4' };
   readonly port: number;
 }
 
@@ -21,6 +23,8 @@ export class Session {
   readonly original: Original | undefined;
   /** Upstream connections whose authentication is the connection's own (NTLM, Negotiate), by what they lead to. */
   private readonly pinned = new Map<string, Duplex>();
+  /** Reached before the guest's connection was taken; for its first request. */
+  standing: Standing | undefined;
   /** What came makes no sense: whatever is not wholly here never will be. */
   broken: Problem | undefined;
   /** Nothing is served any more: the answer that ends the connection was given. */
@@ -106,7 +110,16 @@ export class Session {
     return stream?.destroyed === true || stream?.readableEnded === true ? undefined : stream;
   }
 
+  /** What stands already, where it leads there; otherwise nobody needs it any more. */
+  takeStanding(upstream: Upstream, destination: Destination): Duplex | undefined {
+    const { standing } = this;
+    this.standing = undefined;
+    return standing === undefined ? undefined : standingFor(standing, upstream, destination, this.original);
+  }
+
   private unpin(): void {
+    this.standing?.stream.destroy();
+    this.standing = undefined;
     for (const stream of this.pinned.values()) stream.destroy();
     this.pinned.clear();
   }

@@ -42,6 +42,8 @@ export interface RouteQuery {
   readonly scheme: 'http' | 'https';
   readonly host: Host;
   readonly port: number;
+  /** Where an intercepted connection wanted to go: what lists say of it counts, too. */
+  readonly address?: Host | undefined;
 }
 
 export interface Route {
@@ -54,18 +56,23 @@ export interface Route {
 }
 
 /** The route of a request. */
-export function routeOf(settings: ProxySettings, { scheme, host, port }: RouteQuery): Route {
-  if (settings.allow !== undefined && !settings.allow.matches(host, port)) {
+export function routeOf(settings: ProxySettings, query: RouteQuery): Route {
+  const { scheme, host } = query;
+  if (settings.allow !== undefined && entryOf(settings.allow, query) === undefined) {
     const told = settings.allowError ?? 'Connections to %s are not allowed here';
     const refused = told.replaceAll('%s', () => formatHost(host));
     return { upstreams: [DIRECT], why: `${settings.source} does not allow it`, refused };
   }
   const list = settings[scheme];
   if (list.length === 0) return { upstreams: [DIRECT], why: `no upstream proxy for ${scheme}` };
-  const entry = settings.noProxy.explain(host, port);
+  const entry = entryOf(settings.noProxy, query);
   if (entry !== undefined)
     return { upstreams: [DIRECT], why: `"${entry}" goes past the proxy (${settings.source})` };
   return { upstreams: list, why: `the proxy for ${scheme} of ${settings.source}` };
+}
+
+function entryOf(list: NoProxy, { host, port, address }: RouteQuery): string | undefined {
+  return list.explain(host, port) ?? (address === undefined ? undefined : list.explain(address, port));
 }
 
 /** Whether anything of this scheme may leave by a proxy. */

@@ -25,13 +25,11 @@ const REPLIES: readonly (readonly [text: string, errno: string])[] = [
   ['it does not know this kind of address', 'EAFNOSUPPORT'],
 ];
 
-/** Asks for a connection; resolves with what follows the answer. Rejects with `Answered`, or with an error whose `code` says why. */
-export async function socksConnect(
+/** Greets the proxy, and authenticates: it takes a connection then. Rejects with an error whose `code` says why. */
+export async function socksGreet(
   stream: Duplex,
-  host: Host,
-  port: number,
-  { credentials, name }: Pick<ProxyUpstream, 'credentials' | 'name'>,
-): Promise<Buffer> {
+  { credentials }: Pick<ProxyUpstream, 'credentials'>,
+): Promise<void> {
   const reader = new Reader(stream);
   const method = credentials === undefined ? NO_AUTHENTICATION : USER_PASSWORD;
   stream.write(Buffer.from([VERSION, 1, method]));
@@ -39,6 +37,17 @@ export async function socksConnect(
   if (chosen[0] !== VERSION) throw failure('it does not speak SOCKS 5', 'EPROTO');
   if (chosen[1] !== method) throw failure('it wants other credentials', 'EACCES');
   if (credentials !== undefined) await authenticate(stream, reader, credentials);
+  if (reader.bytes.length > 0) throw failure('it answers what nobody asked', 'EPROTO');
+}
+
+/** Asks one that was greeted for a connection; resolves with what follows the answer. Rejects with `Answered`, or as `socksGreet`. */
+export async function socksConnect(
+  stream: Duplex,
+  host: Host,
+  port: number,
+  { name }: Pick<ProxyUpstream, 'name'>,
+): Promise<Buffer> {
+  const reader = new Reader(stream);
   const portBytes = Buffer.from([port >> 8, port & 255]);
   stream.write(Buffer.concat([Buffer.from([VERSION, 1, 0]), addressOf(host), portBytes]));
   const reply = await reader.take(4);

@@ -27,6 +27,10 @@ export interface Client {
   judgeName(name: string): Denial | undefined;
   /** The policy about an address. `name`: what led there. */
   judge(ip: Ipv4, port: number, name: string | undefined): Judgement;
+  /** The policy about an intercepted connection, which it let go to that address, and which says this name itself. */
+  judgeSaid(ip: Ipv4, port: number, name: string): Denial | undefined;
+  /** Whether the guest was told that the name leads there. */
+  wasLed(name: string, ip: Ipv4): boolean;
   /** The policy about a name that has no address here: an upstream may know it. Undefined: it may. */
   judgeUnknown(name: string, port: number): Denial | undefined;
 }
@@ -42,8 +46,8 @@ export interface ProxyDeps {
   dial(host: Host, port: number, signal: AbortSignal): Promise<Duplex>;
   /** TLS to an upstream over its connection. Rejects with an error whose `code` says why. */
   secure(stream: Duplex, upstream: ProxyUpstream): Promise<Duplex>;
-  /** Joins both for good, outside of Node's streams; false where it cannot, and nothing was done. */
-  splice(guest: Duplex, host: Duplex, peer: string): boolean;
+  /** Joins both for good, outside of Node's streams; false where it cannot, and nothing was done. `name`: what led to `peer`. */
+  splice(guest: Duplex, host: Duplex, peer: string, name?: string): boolean;
 }
 
 export interface ProxyTimeouts {

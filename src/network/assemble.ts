@@ -122,6 +122,8 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     addresses,
     dns,
     outbound,
+    nat,
+    names,
     io,
     pool,
     judge,

@@ -1,7 +1,14 @@
 /** The HTTP proxy on the gateway: node streams for its parser, the policy for its destinations, flows for its tunnels. */
 import type { Duplex } from 'node:stream';
-import { type BlockPool, type HostIo, type Logger, NetproxyError, formatIpv4 } from '../core/index.js';
-import { GuestStream, HostDuplex, type OutboundTcp } from '../forwarder/index.js';
+import {
+  type BlockPool,
+  type HostIo,
+  type Ipv4,
+  type Logger,
+  NetproxyError,
+  formatIpv4,
+} from '../core/index.js';
+import { GuestStream, HostDuplex, type OutboundTcp, type UdpNat } from '../forwarder/index.js';
 import { proxySettings, readAuthorities, secureStream } from '../host/index.js';
 import {
   type Client,
@@ -21,7 +28,9 @@ import type { Stack } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DnsService } from './dns-service.js';
 import type { Guest } from './guest.js';
+import { Interception } from './interception.js';
 import type { Judge } from './judge.js';
+import type { NameMemories } from './name-memories.js';
 import type { Services } from './services.js';
 import type { HttpProxyConfig } from './types.js';
 
@@ -35,6 +44,8 @@ export interface ProxyServiceParts {
   readonly addresses: Addresses;
   readonly dns: DnsService;
   readonly outbound: OutboundTcp;
+  readonly nat: UdpNat;
+  readonly names: NameMemories;
   readonly io: HostIo;
   readonly pool: BlockPool;
   readonly judge: Judge;
@@ -42,6 +53,7 @@ export interface ProxyServiceParts {
 }
 
 export class ProxyService {
+  readonly interception: Interception;
   private readonly proxy: HttpProxy;
   private readonly parts: ProxyServiceParts;
   private readonly settings: () => ProxySettings;
@@ -61,6 +73,8 @@ export class ProxyService {
     );
     this.authorities = config.caFile === undefined ? undefined : readAuthorities(config.caFile);
     this.proxy = new HttpProxy(this.deps(stack));
+    this.interception = new Interception(config, this.settings, this.proxy);
+    this.intercept();
     if (config.explicit === false) return;
     services.addTcp(addresses.gatewayIp, config.port ?? DEFAULT_PROXY_PORT, 'proxy', (stream, guest) => {
       this.proxy.accept(stream, this.clientOf(guest));
@@ -84,6 +98,18 @@ export class ProxyService {
     this.proxy.stop();
   }
 
+  /** From now on flows to web servers are looked at. */
+  private intercept(): void {
+    const { outbound, nat } = this.parts;
+    outbound.wayOf = (port, ip, destinationPort) =>
+      this.interception.way(this.clientOf(port.user as Guest), ip, destinationPort);
+    nat.isClosed = (ip, port) => {
+      const refused = this.interception.refusesUdp(ip, port);
+      if (refused) this.proxy.counters.refusedQuic++;
+      return refused;
+    };
+  }
+
   private deps(stack: Stack): ProxyDeps {
     const { dns, logger, outbound } = this.parts;
     return {
@@ -94,8 +120,8 @@ export class ProxyService {
       dial: (host, port, signal) => this.dial(host, port, signal),
       secure: (stream, { host }) =>
         secureStream(stream, host.kind === 'ipv6' ? host.text : formatHost(host), this.authorities),
-      splice: (guest, host, peer) =>
-        guest instanceof GuestStream && host instanceof HostDuplex && outbound.adopt(guest, host, peer),
+      splice: (guest, host, peer, name) =>
+        guest instanceof GuestStream && host instanceof HostDuplex && outbound.adopt(guest, host, peer, name),
     };
   }
 
@@ -108,7 +134,7 @@ export class ProxyService {
 
   /** A guest as the proxy sees it: its name, and what its policy says. */
   private clientOf(guest: Guest): Client {
-    const { judge, dns } = this.parts;
+    const { judge, dns, names } = this.parts;
     const { name, policy } = guest;
     return {
       name,
@@ -128,6 +154,8 @@ export class ProxyService {
             source: guest.address,
           }),
         ),
+      judgeSaid: (ip, port, said) => judgeSaid(guest, ip, port, said),
+      wasLed: (asked, ip) => names.of(name)?.namesOf(ip).includes(asked) === true,
       judgeUnknown: (asked, port) => judgeUnknown(guest, asked, port),
     };
   }
@@ -181,6 +209,15 @@ function judgementOf(decision: Decision): Judgement {
 function refused({ verdict, rule, why, id }: Decision): Denial {
   const asks = verdict.kind === 'ask' ? ', and nobody is asked about requests to the proxy' : '';
   return { kind: 'deny', rule, why: `${why}${asks}`, decision: id };
+}
+
+/** The connection was decided about when it began; what it says of itself is told only where it changes that. */
+function judgeSaid({ name: guest, policy, address }: Guest, ip: Ipv4, port: number, said: string) {
+  const to = { protocol: 'tcp', ip, port, guest, name: said, source: address } as const;
+  const decision = policy.explain(to);
+  return decision.verdict.kind === 'deny'
+    ? refused(policy.settle({ ...decision, name: said }, to))
+    : undefined;
 }
 
 /** Of a name that only an upstream knows, rules about addresses say nothing; those by name and about everything do. */

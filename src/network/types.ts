@@ -4,6 +4,7 @@ import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/in
 import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream, ZoneConfig } from '../dns/index.js';
 import type { StateDisk } from '../host/index.js';
+import type { Route } from '../httpproxy/index.js';
 import type { PublishSpec, UdpNatMode } from '../forwarder/index.js';
 import type { AuditEntry, Decision } from '../policy/index.js';
 import type { TcpInfo } from '../tcp/index.js';
@@ -149,6 +150,15 @@ export interface HttpProxyConfig {
   readonly https?: readonly string[] | undefined;
   /** What goes past them: names, networks, `*.example.org`, `<local>` (docs/http-proxy.md). */
   readonly noProxy?: readonly string[] | undefined;
+  /**
+   * Connections of guests to web servers go by the proxy though they know of none: `auto`, where an upstream is set or a list of what is
+   * allowed; `on`, always: the policy hears the names that are said in TLS and HTTP; `off`, never. Default `auto`.
+   */
+  readonly transparent?: 'auto' | 'on' | 'off' | undefined;
+  /** Ports of such connections. Default 80, or those of the file. */
+  readonly httpPorts?: readonly number[] | undefined;
+  /** Default 443, or those of the file. */
+  readonly httpsPorts?: readonly number[] | undefined;
   /** http_proxy.json as of vpnkit; read again when it changes. */
   readonly file?: string | undefined;
   /** `http_proxy`, `https_proxy`, `no_proxy`: true, those of this process. Default false. */
@@ -360,4 +370,5 @@ export interface NetworkEvents {
 
 /** `guest`: the name of who connected. */
 export type StreamHandler = (stream: Duplex, guest: string) => void;
-export type Explanation = Decision & { readonly address: string };
+/** `route`: by whom an intercepted connection goes. */
+export type Explanation = Decision & { readonly address: string; readonly route?: Route | undefined };

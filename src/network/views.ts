@@ -133,7 +133,8 @@ export async function explain(parts: Parts, query: ExplainQuery): Promise<Explan
     guest,
     resolvedFrom: name,
   });
-  return { ...decision, address: formatIpv4(ip) };
+  const { interception } = parts.proxy;
+  return { ...interception.explained(decision, query.protocol ?? 'tcp', name), address: formatIpv4(ip) };
 }
 
 function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number {

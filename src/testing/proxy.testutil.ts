@@ -25,15 +25,16 @@ export function serve(
 export const ok = (body: string): string =>
   `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
-/** Sends text to the proxy and reads until `enough` of the answer is there, or it ends. */
+/** Sends text to the proxy, or to `where`, and reads until `enough` of the answer is there, or it ends. */
 export async function ask(
   lab: TestNetwork,
   text: string,
   enough: (answer: string) => boolean = () => false,
+  [ip, port]: readonly [ip: string, port: number] = [lab.gateway, 3128],
 ): Promise<string> {
   return lab.run(async () => {
-    const socket: Duplex = await lab.guest.connect(lab.gateway, 3128);
-    socket.write(Buffer.from(text, 'latin1'));
+    const socket: Duplex = await lab.guest.connect(ip, port);
+    if (text !== '') socket.write(Buffer.from(text, 'latin1'));
     let answer = '';
     try {
       for await (const chunk of socket) {
