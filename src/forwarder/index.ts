@@ -1,6 +1,7 @@
 export * from './tcp-flow.js';
 export * from './outbound-tcp.js';
 export * from './way.js';
+export * from './refusal.js';
 export * from './udp-nat.js';
 export * from './udp-mapping.js';
 export * from './guest-stream.js';

@@ -15,12 +15,13 @@ import {
   Timer,
   formatIpv4,
 } from '../core/index.js';
-import { UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
+import { UNREACHABLE_HOST, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
 import type { Decision, DialVerdict } from '../policy/index.js';
 import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 import { GuestStream } from './guest-stream.js';
 import type { HostDuplex } from './host-duplex.js';
+import { refusalOf } from './refusal.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 import type { Way, WayOf } from './way.js';
 
@@ -45,37 +46,6 @@ const RETRIES = 3;
 
 /** What a dial costs later, in other calls: its outcome, its end. µs. */
 const DIAL = 15;
-
-/** How a refusal of the host is told to the guest. */
-export type Refusal = 'reset' | 'silent' | 'retry' | { readonly icmp: number };
-
-/** What an errno of connect() means for the guest (behaviour.md, "The host's errors are named"). */
-export function refusalOf(errno: Errno): Refusal {
-  switch (errno) {
-    case 'EHOSTUNREACH':
-    case 'EHOSTDOWN':
-      return { icmp: UNREACHABLE_HOST };
-    case 'ENETUNREACH':
-    case 'ENETDOWN':
-      return { icmp: UNREACHABLE_NET };
-    case 'EACCES':
-    case 'EPERM':
-      return { icmp: UNREACHABLE_PROHIBITED };
-    case 'ETIMEDOUT':
-      return 'silent';
-    case 'EADDRNOTAVAIL':
-    case 'EAGAIN':
-      return 'retry';
-    case 'EMFILE':
-    case 'ENFILE':
-    case 'ENOBUFS':
-    case 'ENOMEM':
-      // Weather: the guest's retransmitted SYN tries again.
-      return 'silent';
-    default:
-      return 'reset';
-  }
-}
 
 /** SO_RCVBUF of a guest's next connection when it has `flows`, bytes; undefined: the system chooses. */
 function receiveBufferOf(flows: number): number | undefined {
