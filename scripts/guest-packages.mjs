@@ -33,6 +33,7 @@ export const GROUPS = {
     microsocks: ['microsocks'],
     'musl-tools': ['musl-gcc'],
     'netcat-openbsd': ['nc'],
+    'nginx-light': ['nginx'],
     nmap: ['nmap'],
     'ntpsec-ntpdig': ['ntpdig'],
     'openssh-client': ['ssh'],

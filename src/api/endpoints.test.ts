@@ -115,13 +115,37 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     { line: 'POST /v1/ports', body: { spec: '1:1', x: 1 }, status: 400 },
     { line: 'POST /v1/ports', body: [], status: 400 },
     { line: 'POST /v1/ports', body: {}, status: 400 },
+    {
+      line: 'POST /v1/ports',
+      body: { spec: '127.0.0.2:8080:80', preserveSource: true, proxyProtocol: 'v2', maxConnections: 9 },
+      status: 201,
+      holds: { spec: '127.0.0.2:8080:80/tcp,preserve-source,proxy-protocol=v2,max-connections=9' },
+    },
+    { line: 'POST /v1/ports', body: { spec: '1:1/udp', proxyProtocol: 'v2' }, status: 400 },
+    { line: 'POST /v1/ports', body: { spec: '1:1', maxConnections: 0 }, status: 400 },
     { line: 'POST /v1/ports', status: 415 },
+  ],
+  'POST /v1/ports/range': [
+    {
+      line: 'POST /v1/ports/range',
+      body: { spec: '127.0.0.3:8080-8081:80-81', preserveSource: true },
+      status: 201,
+      holds: {
+        items: [
+          { port: 8080, guestPort: 80 },
+          { port: 8081, guestPort: 81 },
+        ],
+      },
+    },
+    { line: 'POST /v1/ports/range', body: { spec: '127.0.0.3:8079-8080:80-81' }, status: 409 },
+    { line: 'POST /v1/ports/range', body: { spec: '1-10001:1-10001' }, status: 400 },
+    { line: 'POST /v1/ports/range', body: { spec: '1-2:1-3' }, status: 400 },
   ],
   'GET /v1/ports': [
     { line: 'GET /v1/ports', status: 200, holds: { id: 1, spec: '127.0.0.1:8080:80/tcp' } },
     { line: 'GET /v1/ports?protocol=udp', status: 200, holds: { id: 2 } },
     { line: 'GET /v1/ports?port=8080', status: 200, holds: { id: 1 } },
-    { line: 'GET /v1/ports?after=2', status: 200 },
+    { line: 'GET /v1/ports?after=9', status: 200 },
   ],
   'GET /v1/dns/explain': [
     {

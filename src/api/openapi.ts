@@ -19,6 +19,7 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
   ['Lease', schemas.leaseSchema],
   ['Port', schemas.portSchema],
   ['Publish', schemas.publishSchema],
+  ['PublishRange', schemas.publishRangeSchema],
   ['Flow', schemas.flowSchema],
   ['Stats', schemas.statsSchema],
   ['Policy', policy.policySchema],
@@ -41,6 +42,7 @@ const NAMES: readonly (readonly [string, z.ZodType])[] = [
 /** What clients send, where it has a name. */
 const SENT: ReadonlySet<z.ZodType> = new Set([
   schemas.publishSchema,
+  schemas.publishRangeSchema,
   policy.policyChangeSchema,
   policy.ruleAddSchema,
   policy.answerSchema,

@@ -173,8 +173,18 @@ export const EVENTS = [
 ] as const;
 
 export const publishSchema = z.strictObject({
-  spec: field.publishOne.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]'),
+  spec: field.publishOne.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp][,OPTION…]'),
+  ...field.publishOptions,
 });
+
+export const publishRangeSchema = z.strictObject({
+  spec: field.publish.describe(
+    'As of one port, with ranges of one length: 8000-8009:9000-9009; all are published, or none',
+  ),
+  ...field.publishOptions,
+});
+
+export const portsSchema = z.strictObject({ items: z.array(portSchema) });
 
 export const statsSchema = z
   .record(z.string(), z.record(z.string(), z.unknown()))

@@ -11,6 +11,7 @@ export type ApiNetwork = z.output<typeof schemas.networkSchema>;
 export type ApiGuest = z.output<typeof schemas.guestSchema>;
 export type ApiLease = z.output<typeof schemas.leaseSchema>;
 export type ApiPort = z.output<typeof schemas.portSchema>;
+export type ApiPublish = z.input<typeof schemas.publishSchema>;
 export type ApiStats = z.output<typeof schemas.statsSchema>;
 export type ApiLogLevel = z.output<typeof schemas.logLevelSchema>;
 export type ApiPolicy = z.output<typeof policy.policySchema>;

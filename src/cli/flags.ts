@@ -202,7 +202,7 @@ export function publishFlags(command: Command, to: Collected): void {
   add(
     command,
     '-p, --publish <spec>',
-    '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp], also ranges: 8000-8009:8000-8009 (repeatable)',
+    '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp][,OPTION…], also ranges: 8000-8009:8000-8009; OPTION: preserve-source, proxy-protocol=v1|v2, max-connections=N (repeatable)',
     (text, flag) => {
       to.publish.push(to.check(flag, field.publish, text));
     },

@@ -84,7 +84,7 @@ function portCommands(program: Command, terminal: Terminal, done: Done): void {
     .description('publish ports of the host into guests of a running netproxy')
     .argument(
       '<spec...>',
-      '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp]; HOSTPORT 0: the host chooses; ranges of one length: 8000-8009:8000-8009',
+      '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp][,OPTION…]; HOSTPORT 0: the host chooses; ranges of one length: 8000-8009:8000-8009; OPTION: preserve-source, proxy-protocol=v1|v2, max-connections=N',
     );
   remoteFlags(add, 'one JSON object per port');
   examples(add, 'netproxy publish 127.0.0.1:8080:80', 'netproxy publish build@0:22 5300:53/udp');

@@ -6,18 +6,27 @@ import { EXIT, usageError } from './exit.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
 import type { Terminal } from './terminal.js';
 
-/** Publishes ports, one after the other; what was published before one fails stays. */
+/** Ports that one request may publish; of longer ranges what was published before one fails stays. */
+const RANGE = 10_000;
+
+/** Publishes ports, each range whole or not at all; what was published before one fails stays. */
 export async function publish(
   specs: readonly string[],
   options: RemoteOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const checked = specs.flatMap((spec) => expandPublish(checkFlag('publish', field.publish, spec)));
+  const checked = specs.map((spec) => {
+    const text = checkFlag('publish', field.publish, spec);
+    return { text, all: expandPublish(text) };
+  });
   await withClient(options, async (client) => {
-    for (const spec of checked) {
-      const port = await client.publish(spec);
+    const tell = (port: ApiPort): void => {
       if (options.json === true) jsonLine(terminal, port);
       else terminal.out(`published ${port.spec} (id ${port.id})\n`);
+    };
+    for (const { text, all } of checked) {
+      if (all.length > 1 && all.length <= RANGE) (await client.publishRange(text)).forEach(tell);
+      else for (const one of all) tell(await client.publish(one));
     }
   });
   return EXIT.ok;

@@ -18,6 +18,7 @@ import type {
   ApiPolicy,
   ApiPolicyChange,
   ApiPort,
+  ApiPublish,
   ApiQuestion,
   ApiRule,
   ApiRuleAdd,
@@ -128,8 +129,14 @@ export class ApiClient {
   }
 
   /** Publishes a port, written as for `--publish`. Rejects with ERR_NETPROXY_PUBLISH when it cannot be had. */
-  publish(spec: string): Promise<ApiPort> {
-    return this.ask({ method: 'POST', path: '/v1/ports', body: { spec } });
+  publish(spec: string, options: Omit<ApiPublish, 'spec'> = {}): Promise<ApiPort> {
+    return this.ask({ method: 'POST', path: '/v1/ports', body: { spec, ...options } });
+  }
+
+  /** The same of ranges (`8000-8009:9000-9009`), at most 10,000 ports: all of them, or none. */
+  async publishRange(spec: string, options: Omit<ApiPublish, 'spec'> = {}): Promise<ApiPort[]> {
+    const path = '/v1/ports/range';
+    return (await this.ask<{ items: ApiPort[] }>({ method: 'POST', path, body: { spec, ...options } })).items;
   }
 
   async unpublish(id: number): Promise<void> {

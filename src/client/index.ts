@@ -33,6 +33,7 @@ export type {
   ApiPolicy,
   ApiPolicyChange,
   ApiPort,
+  ApiPublish,
   ApiQuestion,
   ApiRule,
   ApiRuleAdd,

@@ -7,6 +7,9 @@ const SHOWN = 80;
 /** How many faults of one file are listed. */
 const LISTED = 10;
 
+/** What zod says of a union that says nothing itself. */
+const UNION = 'Invalid input';
+
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
 
@@ -54,6 +57,12 @@ export function describeIssue(
     });
   }
   const { path } = issue;
+  // Of several forms the one is meant that has the value's type; unions with words of their own say them.
+  if (issue.code === 'invalid_union' && issue.message === UNION) {
+    const meant = issue.errors.find((faults) => !faults.some(isOtherType));
+    if (meant !== undefined)
+      return meant.flatMap((one) => describeIssue({ ...one, path: [...path, ...one.path] }, data, root));
+  }
   const key = path.length === 0 ? root : formatPath(path);
   const value = valueAt(data, path);
   if (value === undefined) return [{ path, text: `${key}: is missing; allowed: ${issue.message}` }];
@@ -63,6 +72,10 @@ export function describeIssue(
     if (allowed !== undefined) return [{ path, text: `${key}: ${why}; ${startsAllowed(allowed)}` }];
   }
   return [{ path, text: `${key}: ${showValue(value)} is not allowed; allowed: ${issue.message}` }];
+}
+
+function isOtherType({ code, path }: Issue): boolean {
+  return code === 'invalid_type' && path.length === 0;
 }
 
 function startsAllowed(text: string): string {

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../core/index.js';
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { parseSecureServer } from '../dns/index.js';
-import { expandPublish, parsePublish } from '../forwarder/index.js';
+import { MAX_CONNECTIONS, PROXY_PROTOCOLS, expandPublish, parsePublish } from '../forwarder/index.js';
 import { NoProxy, parseUpstream } from '../httpproxy/index.js';
 import {
   type ListenKind,
@@ -132,6 +132,20 @@ export const publish = parsedBy('ports such as 127.0.0.1:8080:80/tcp or 8000-800
 
 /** The same of one port. */
 export const publishOne = parsedBy('a port such as 127.0.0.1:8080:80/tcp', parsePublish);
+
+/** What may be said about a published port beside its text. */
+export const publishOptions = {
+  preserveSource: z
+    .boolean({ error: 'true or false' })
+    .optional()
+    .describe("true: the guest sees the client's own IPv4 address. Default false: it sees the gateway"),
+  proxyProtocol: oneOf(...PROXY_PROTOCOLS)
+    .optional()
+    .describe('The PROXY protocol tells the guest who the client is (TCP). Default: off'),
+  maxConnections: whole('connections', 1, MAX_CONNECTIONS)
+    .optional()
+    .describe('Connections, or UDP clients, at once. Default 16,384; of UDP clients 1,024'),
+};
 
 /** Whom HTTP requests go to. */
 export const upstream = parsedBy('an HTTP proxy such as http://proxy.corp:3128, or direct', parseUpstream);

@@ -1,5 +1,6 @@
 /** The configuration file, version 1. Everything that the command line can say, and some more; unknown keys are refused. */
 import * as z from 'zod';
+import { formatOptions } from '../forwarder/index.js';
 import type { ListenKind } from '../link/index.js';
 import { domainsSchema, zonesSchema } from './dns-names.js';
 import * as field from './fields.js';
@@ -284,6 +285,14 @@ export const switchSchema = section({
   rateDown: field.rate.optional().describe('Bits per second to each guest at most. Default no limit'),
 }).describe('Guests among each other');
 
+/** Both ways of writing one, as one text. */
+const publishSchema = z.union([
+  field.publish,
+  section({ ports: field.publish.describe("In Docker's syntax, ranges too"), ...field.publishOptions })
+    .transform(({ ports, ...options }) => `${ports}${formatOptions(options)}`)
+    .pipe(field.publish),
+]);
+
 const logSchema = section({
   level: field.oneOf('debug', 'info', 'warn', 'error', 'silent').optional().describe('Default info'),
   format: field.oneOf('text', 'json').optional().describe('Default text'),
@@ -333,9 +342,9 @@ export const configSchema = section({
   dns: dnsSchema.optional(),
   httpProxy: httpProxySchema.optional(),
   policy: policySchema.optional(),
-  publish: list(field.publish)
+  publish: list(publishSchema)
     .optional()
-    .describe("Ports of the host that lead into guests, in Docker's syntax"),
+    .describe("Ports of the host that lead into guests, in Docker's syntax, or as ports with options"),
   docker: dockerSchema.optional(),
   limits: limitsSchema.optional(),
   switch: switchSchema.optional(),

@@ -58,6 +58,8 @@ export interface HostStream {
   close(): void;
   /** Remote address of an accepted stream, for logs and PROXY headers. */
   readonly remote?: { readonly host: string; readonly port: number } | undefined;
+  /** Where an accepted stream came in, for PROXY headers. */
+  readonly local?: { readonly host: string; readonly port: number } | undefined;
 }
 
 export interface HostListener {

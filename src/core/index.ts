@@ -1,4 +1,5 @@
 export * from './address.js';
+export * from './address-bytes.js';
 export * from './sequence.js';
 export * from './checksum.js';
 export * from './clock.js';

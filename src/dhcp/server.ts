@@ -9,7 +9,7 @@
  * Not supported: relay agents (there is none on this network; a relayed message would get an address of the wrong
  * subnet), BOOTP without option 53, rapid commit (RFC 4039), forcerenew, authentication.
  */
-import { IPV4_ANY, MAC_ZERO, isGroupMac, type Ipv4, type Millis } from '../core/index.js';
+import { IPV4_ANY, MAC_ZERO, isGroupMac, type Ipv4, type Mac, type Millis } from '../core/index.js';
 import { clientOf } from './client.js';
 import { MessageType, Option } from './codes.js';
 import { LeaseTable, type Lease } from './leases.js';
@@ -130,6 +130,15 @@ export class DhcpServer {
   addressOf(hostname: string): Ipv4 | undefined {
     const name = hostname.toLowerCase();
     return this.leases().find((lease) => lease.hostname === name)?.ip;
+  }
+
+  /** The address leased to a MAC address; where it has several leases, the lowest. */
+  addressOfMac(mac: Mac): Ipv4 | undefined {
+    let lowest: Ipv4 | undefined;
+    for (const lease of this.table.values())
+      if (lease.state === 'bound' && lease.mac === mac && (lowest === undefined || lease.ip < lowest))
+        lowest = lease.ip;
+    return lowest;
   }
 
   /**

@@ -1,6 +1,6 @@
 /** Answers that we author, and answers of any origin cut to what the client takes. */
 import dnsPacket from 'dns-packet';
-import { addressBytes } from './addresses.js';
+import { addressBytes } from '../core/index.js';
 import { CLASS_IN, EXTENDED_ERROR_OPTION, Flag, RecordType } from './codes.js';
 import { HEADER, OWN_UDP_SIZE, readRecord, setWord, skipQuestion, word, type DnsQuery } from './message.js';
 import { encodeName } from './names.js';

@@ -6,8 +6,15 @@
  *   the authority: a name that is not there is NXDOMAIN, a name without the asked type NODATA, both with an SOA.
  * - the special names of RFC 6761 that never leave a host: localhost, invalid, and onion (RFC 7686).
  */
-import { cidrContains, formatIpv4, ipv4, parseIpv4, type Cidr, type Ipv4 } from '../core/index.js';
-import { canonicalAddress } from './addresses.js';
+import {
+  type Cidr,
+  type Ipv4,
+  canonicalAddress,
+  cidrContains,
+  formatIpv4,
+  ipv4,
+  parseIpv4,
+} from '../core/index.js';
 import {
   addressRecord,
   pointerRecord,

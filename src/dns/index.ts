@@ -1,4 +1,3 @@
-export { addressBytes, canonicalAddress } from './addresses.js';
 export { DNS_PORT, CLASS_IN, Flag, Rcode, RecordType, ExtendedError, type RcodeName } from './codes.js';
 export { encodeName, isWithin, normalName, reverseAddress, reverseName } from './names.js';
 export {

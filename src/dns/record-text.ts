@@ -1,6 +1,5 @@
 /** Records of own zones as people write them: the data of one type as in zone files (RFC 1035 section 5.1), names always whole. */
-import { NetproxyError } from '../core/index.js';
-import { addressBytes } from './addresses.js';
+import { NetproxyError, addressBytes } from '../core/index.js';
 import { RecordType } from './codes.js';
 import { setWord } from './message.js';
 import { encodeName, normalName } from './names.js';

@@ -3,7 +3,7 @@
  * (RFC 8484). The address is an IP address, for who would resolve a name of it? The name behind `#` is what the server's
  * certificate must have; without it, the certificate must have the address.
  */
-import { addressBytes } from './addresses.js';
+import { addressBytes } from '../core/index.js';
 import { normalName } from './names.js';
 
 export interface SecureServer {

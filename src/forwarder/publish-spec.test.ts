@@ -12,6 +12,12 @@ describe('published ports as text', () => {
     ['*:1:2/udp', '*:1:2/udp'],
     ['unix:/run/web.sock:80', 'unix:/run/web.sock:80'],
     ['build@unix:/run/a:b@c/tcp:10.0.0.2:80', 'build@unix:/run/a:b@c/tcp:10.0.0.2:80'],
+    ['52:54:00:AB:00:01@8080:80', '52:54:00:ab:00:01@127.0.0.1:8080:80/tcp'],
+    ['52:54:00:ab:00:01@unix:/run/w:80', '52:54:00:ab:00:01@unix:/run/w:80'],
+    ['8080:80,preserve-source', '127.0.0.1:8080:80/tcp,preserve-source'],
+    ['a@*:53:53/udp,max-connections=7,preserve-source', 'a@*:53:53/udp,preserve-source,max-connections=7'],
+    ['unix:/run/a,b:80,proxy-protocol=v1', 'unix:/run/a,b:80,proxy-protocol=v1'],
+    ['1:2,proxy-protocol=v2', '127.0.0.1:1:2/tcp,proxy-protocol=v2'],
   ])('%s', (text, full) => {
     const spec = parsePublish(text);
     expect(formatPublish(spec)).toBe(full);
@@ -36,6 +42,17 @@ describe('published ports as text', () => {
     'unix:/run/web.sock',
     'unix:/run/web.sock:0',
     'unix:/run/web.sock:300.1.1.1:80',
+    '01:00:5e:00:00:01@80:80',
+    '52:54:00:ab:00:01@80:10.0.0.2:80',
+    '80:80,',
+    '80:80,preserve',
+    '80:80,preserve-source=1',
+    '80:80,proxy-protocol',
+    '80:80,proxy-protocol=v3',
+    '80:80/udp,proxy-protocol=v2',
+    '80:80,max-connections=0',
+    '80:80,max-connections=16385',
+    '80:80,max-connections=x',
   ])('refuses "%s" and says the form', (text) => {
     expect(() => parsePublish(text)).toThrow(
       expect.objectContaining({
@@ -55,6 +72,10 @@ describe('ranges of ports', () => {
     ],
     ['127.0.0.1:65535-65535:1-1', ['127.0.0.1:65535:1']],
     ['8080:80/tcp', ['8080:80/tcp']],
+    [
+      '52:54:00:00:00:01@1-2:3-4,preserve-source',
+      ['52:54:00:00:00:01@1:3,preserve-source', '52:54:00:00:00:01@2:4,preserve-source'],
+    ],
   ])('%s', (text, all) => expect(expandPublish(text)).toEqual(all));
 
   it('may be all ports', () => {

@@ -37,6 +37,8 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   readonly startedAt: number;
   /** The name by which the policy knew where it leads. */
   name: string | undefined;
+  /** What the guest reads before all that the host's client sends; set before `join`, and short (LEAST_RING). */
+  preface: Uint8Array | undefined;
   endpoint!: TcpEndpoint;
   phase: FlowPhase;
   bytesToHost = 0;
@@ -134,6 +136,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   established(): void {
     this.phase = 'open';
     this.owner.flowOpened(this);
+    if (this.preface !== undefined) this.sendPreface(this.preface);
     this.pullFromHost();
   }
 
@@ -154,6 +157,12 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
     this.phase = 'closed';
     this.dropStream(end !== 'closed');
     this.owner.flowClosed(this, end);
+  }
+
+  private sendPreface(bytes: Uint8Array): void {
+    this.preface = undefined;
+    this.endpoint.connection.ring.write(bytes);
+    this.endpoint.wrote();
   }
 
   // -- splice --------------------------------------------------------------------------------------------------

@@ -52,6 +52,11 @@ export class NodeStream implements HostStream {
     });
   }
 
+  get local(): { readonly host: string; readonly port: number } | undefined {
+    const { localAddress: host, localPort: port } = this.socket;
+    return host === undefined || port === undefined ? undefined : { host, port };
+  }
+
   /** Names the owner; before anything can happen. */
   attach(handler: HostStreamHandler): void {
     this.handler = handler;

@@ -1,6 +1,7 @@
 /** The files that say how a host resolves names: resolv.conf(5), nsswitch.conf(5), hosts(5). Parsers never throw. */
 import { isIP } from 'node:net';
-import { canonicalAddress, normalName, parseSecureServer } from '../dns/index.js';
+import { canonicalAddress } from '../core/index.js';
+import { normalName, parseSecureServer } from '../dns/index.js';
 
 /** A name server by address. */
 export interface DnsServerAddress {

@@ -7,8 +7,8 @@
  * are read again when they change.
  */
 import { Resolver } from 'node:dns';
-import type { HostIo, HostResolver, Logger } from '../core/index.js';
-import { canonicalAddress, type DnsUpstream, type HostsNames, type SystemMode } from '../dns/index.js';
+import { type HostIo, type HostResolver, type Logger, canonicalAddress } from '../core/index.js';
+import type { DnsUpstream, HostsNames, SystemMode } from '../dns/index.js';
 import type { DnsGroup, DnsTier } from './dns-group.js';
 import { HostDnsUpstream } from './dns-upstream.js';
 import { HELPER_CALLS, LookupHelper } from './lookup-helper.js';

@@ -58,6 +58,11 @@ export class NativeStream implements HostStream, Watcher {
     hub.watchBy(handle, this);
   }
 
+  get local(): { readonly host: string; readonly port: number } | undefined {
+    const own = this.hub.poller.address(this.handle, false);
+    return own === null ? undefined : { host: own.address, port: own.port };
+  }
+
   /** For people. */
   get what(): string {
     return this.remote === undefined

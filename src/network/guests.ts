@@ -8,7 +8,10 @@ import {
   cidrLast,
   formatIpv4,
   ipv4,
+  macHigh,
+  macLow,
   parseIpv4,
+  parseMac,
 } from '../core/index.js';
 import type { GuestSpec } from '../forwarder/index.js';
 import type { VpnkitAssignment } from '../link/index.js';
@@ -106,29 +109,46 @@ export class Guests {
     this.dhcp.detach(guest);
   }
 
-  /** The place of a guest that is meant by name, by address, or as the first one. */
+  /** The place of a guest that is meant by name or host name, by MAC address, by address, or as the first one. */
   find(spec: GuestSpec, callback: (neighbour: Neighbour | undefined) => void): void {
-    const { stack } = this;
-    if (spec.guestIp !== undefined) {
-      const ip = parseIpv4(spec.guestIp);
-      if (ip === undefined) callback(undefined);
-      else stack.arp.resolve(ip, callback);
-      return;
+    if (spec.guestIp !== undefined) this.at(parseIpv4(spec.guestIp), callback);
+    else if (spec.guestMac !== undefined) this.withMac(parseMac(spec.guestMac), callback);
+    else if (spec.guest === undefined) this.of(this.firstWithAddress(), callback);
+    else {
+      const guest = this.byName(spec.guest);
+      if (guest !== undefined) this.of(guest, callback);
+      // The address that this host name has now: leases change hands.
+      else this.at(this.dhcp.server.addressOf(spec.guest), callback);
     }
-    const guest =
-      spec.guest === undefined
-        ? this.firstWithAddress()
-        : (this.byName(spec.guest) ?? this.byHostname(spec.guest));
-    if (guest === undefined && spec.guest !== undefined) {
-      callback(undefined);
-      return;
-    }
+  }
+
+  private at(ip: Ipv4 | undefined, callback: (neighbour: Neighbour | undefined) => void): void {
+    if (ip === undefined) callback(undefined);
+    else this.stack.arp.resolve(ip, callback);
+  }
+
+  private of(guest: Guest | undefined, callback: (neighbour: Neighbour | undefined) => void): void {
     const ip = guest?.address ?? this.addresses.guestIp;
     const known = guest?.port.neighbours.find(ip);
     if (known !== undefined) callback(known);
-    else if (guest?.isolated !== true) stack.arp.resolve(ip, callback);
+    else if (guest?.isolated !== true) this.at(ip, callback);
     // Another guest may have the same address: what answers must be this one.
-    else stack.arp.resolve(ip, (found) => callback(found?.port === guest.port.id ? found : undefined));
+    else this.at(ip, (found) => callback(found?.port === guest.port.id ? found : undefined));
+  }
+
+  /** The machine with this MAC address: at the address that is leased to it, else at one that it uses. */
+  private withMac(mac: Mac | undefined, callback: (neighbour: Neighbour | undefined) => void): void {
+    const leased = mac && this.dhcp.server.addressOfMac(mac);
+    if (mac !== undefined) {
+      const [high, low] = [macHigh(mac), macLow(mac)];
+      for (const { port } of this.list)
+        for (const one of port.neighbours)
+          if (one.macHigh === high && one.macLow === low && (leased ?? one.ip) === one.ip) {
+            callback(one);
+            return;
+          }
+    }
+    this.at(leased, callback);
   }
 
   /** vpnkit: the same UUID gets the same address and MAC again. */
@@ -191,11 +211,5 @@ export class Guests {
       first ??= guest;
     }
     return first;
-  }
-
-  private byHostname(name: string): Guest | undefined {
-    const ip = this.dhcp.server.addressOf(name);
-    if (ip === undefined) return undefined;
-    return this.all().find((guest) => guest.port.neighbours.find(ip) !== undefined);
   }
 }

@@ -163,6 +163,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   private async doStop(deadline: number): Promise<void> {
     this.phase = 'stopped';
+    this.publishing.stop();
     // Timers of the scheduler do not keep the process alive; who waits for the end of `stop` shall see it.
     const hold = setInterval(() => undefined, 1000);
     await this.links.closeListeners();
@@ -320,9 +321,13 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   // -- ports, streams, views -----------------------------------------------------------------------------------
 
   /** Publishes a port of the host into a guest. Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG. */
-  async publish(spec: string | PublishSpec): Promise<Published> {
-    if (this.isStopped()) throw new NetproxyError('ERR_NETPROXY_STATE', 'the network was stopped');
+  publish(spec: string | PublishSpec): Promise<Published> {
     return this.publishing.publish(spec);
+  }
+
+  /** Publishes all of them, or none. Rejects as `publish`. */
+  publishAll(specs: readonly (string | PublishSpec)[]): Promise<Published[]> {
+    return this.publishing.publishAll(specs);
   }
 
   /** Withdraws a published port and resets what runs over it; false when there is none of that `id`. */
@@ -366,6 +371,11 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
 
   ports(): PortInfo[] {
     return [...this.eachPort()];
+  }
+
+  /** The published port of this `id`. */
+  port(id: number): PortInfo | undefined {
+    return this.publishing.port(id);
   }
 
   /** The same one by one, those behind an `id`. */

@@ -30,14 +30,21 @@ function whoIs(target: DialTarget): GuestSpec {
 export class Publishing {
   private readonly parts: Pick<Parts, 'publisher' | 'roster' | 'logger'>;
   private readonly events: PublishingEvents;
+  private stopped = false;
 
   constructor(parts: Pick<Parts, 'publisher' | 'roster' | 'logger'>, events: PublishingEvents) {
     this.parts = parts;
     this.events = events;
   }
 
-  /** Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG. */
+  /** No more ports are taken. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG, ERR_NETPROXY_STATE once stopped. */
   async publish(spec: string | PublishSpec): Promise<Published> {
+    if (this.stopped) throw new NetproxyError('ERR_NETPROXY_STATE', 'the network was stopped');
     const parsed = typeof spec === 'string' ? parsePublish(spec) : spec;
     const port = await this.parts.publisher.publish(parsed);
     this.parts.logger.info(`published ${formatPublish({ ...parsed, hostPort: port.port })}`);
@@ -53,6 +60,18 @@ export class Publishing {
     };
   }
 
+  /** All of them, or none. */
+  async publishAll(specs: readonly (string | PublishSpec)[]): Promise<Published[]> {
+    const done: Published[] = [];
+    try {
+      for (const spec of specs) done.push(await this.publish(spec));
+    } catch (error) {
+      for (const port of done) port.close();
+      throw error;
+    }
+    return done;
+  }
+
   /** Withdraws a port and resets what runs over it; false when there is none of that `id`. */
   unpublish(id: number): boolean {
     const port = this.parts.publisher.find(id);
@@ -62,6 +81,11 @@ export class Publishing {
     this.parts.logger.info(`withdrew ${info.spec}`);
     this.events.unpublished(info);
     return true;
+  }
+
+  port(id: number): PortInfo | undefined {
+    const port = this.parts.publisher.find(id);
+    return port && portInfo(port);
   }
 
   /** The published ports behind an `id`. */

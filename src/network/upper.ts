@@ -91,7 +91,7 @@ export class Upper implements StackUpper {
   portClosed(neighbour: Neighbour, guestPort: number, peer: Ipv4, peerPort: number): void {
     const { stack, nat, publisher } = this.parts;
     const { gatewayIp, hostAlias } = stack.config;
-    if (peer === gatewayIp) publisher.portClosed(neighbour, guestPort, peerPort);
-    else nat.closed(neighbour, guestPort, peer === hostAlias ? LOOPBACK : peer, peerPort);
+    if (publisher.portClosed(neighbour, guestPort, peer, peerPort) || peer === gatewayIp) return;
+    nat.closed(neighbour, guestPort, peer === hostAlias ? LOOPBACK : peer, peerPort);
   }
 }

@@ -100,7 +100,7 @@ export function portInfo(port: PublishedPort): PortInfo {
     protocol: port.spec.protocol,
     host: port.host,
     port: port.port,
-    target: port.spec.guest ?? port.spec.guestIp ?? 'first guest',
+    target: port.spec.guest ?? port.spec.guestMac ?? port.spec.guestIp ?? 'first guest',
     guestPort: port.spec.guestPort,
     spec: formatPublish({ ...port.spec, hostPort: port.port }),
     clients: port.clientCount,

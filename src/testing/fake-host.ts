@@ -45,6 +45,12 @@ type DialScript =
   | { readonly kind: 'fail'; readonly errno: Errno; readonly delay: Millis }
   | { readonly kind: 'blackhole' };
 
+/** Who connects to a published port. */
+export interface FakeClient {
+  readonly host: string;
+  readonly port: number;
+}
+
 interface Listener {
   readonly onStream: (stream: HostStream) => HostStreamHandler;
   readonly onTrouble?: ((errno: Errno) => void) | undefined;
@@ -216,11 +222,14 @@ export class FakeHost {
     this.listeners.get(`${host}:${port}`)?.onTrouble?.(errno);
   }
 
-  /** Connects to a port that the network listens on; a unix socket is its path and port 0. Throws ECONNREFUSED. */
-  connect(host: string, port: number): HostSocket {
+  /**
+   * Connects to a port that the network listens on; a unix socket is its path and port 0. `from`: the client's address and port;
+   * default: the same address, any port. Throws ECONNREFUSED.
+   */
+  connect(host: string, port: number, from?: FakeClient): HostSocket {
     const listener = this.listeners.get(`${host}:${port}`);
     if (listener === undefined) throw errnoError('ECONNREFUSED', `connect ${host}:${port}`);
-    const remote = { host, port: this.nextClient++ };
+    const remote = host.startsWith('/') ? undefined : (from ?? { host, port: this.nextClient++ });
     this.counters.openStreams++;
     const stream = new FakeStream(this.scheduler, { host, port }, remote, () => {
       this.streamGone(stream);
@@ -236,11 +245,11 @@ export class FakeHost {
     return stream.socket;
   }
 
-  /** A client of a UDP port that the network bound. Throws ECONNREFUSED. */
-  udpClient(host: string, port: number): HostUdpClient {
+  /** A client of a UDP port that the network bound; `from` as with `connect`. Throws ECONNREFUSED. */
+  udpClient(host: string, port: number, from?: FakeClient): HostUdpClient {
     const server = this.udpServers.get(`${host}:${port}`);
     if (server === undefined) throw errnoError('ECONNREFUSED', `udp ${host}:${port}`);
-    return server.client(host, this.nextClient++);
+    return server.client(from?.host ?? host, from?.port ?? this.nextClient++);
   }
 
   // -- HostIo --------------------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ export class HostSocket extends Duplex {
 export class FakeStream implements HostStream {
   readonly socket: HostSocket;
   readonly remote: { readonly host: string; readonly port: number } | undefined;
+  readonly local: { readonly host: string; readonly port: number };
   /** The network sent FIN, and the test has read everything before it. */
   get networkEnded(): boolean {
     return this.finFromNetwork && this.toHost.length === 0;
@@ -116,6 +117,7 @@ export class FakeStream implements HostStream {
   ) {
     this.scheduler = scheduler;
     this.remote = remote;
+    this.local = target;
     this.onGone = onGone;
     this.socket = new HostSocket(this, target.host, target.port);
   }

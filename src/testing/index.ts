@@ -3,7 +3,7 @@
  * guest that does what it is told, a host that exists in memory only, and all of it put together by `testNetwork`.
  */
 export { decodeFrame, type DecodedFrame, type DecodedSegment } from './decode.js';
-export { FakeHost, type FakeDialOptions } from './fake-host.js';
+export { FakeHost, type FakeClient, type FakeDialOptions } from './fake-host.js';
 export { type HostSocket } from './fake-stream.js';
 export {
   type FakeDatagram,

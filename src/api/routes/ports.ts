@@ -1,31 +1,42 @@
 /** Published ports: listed, published, withdrawn. */
 import * as z from 'zod';
 import { field } from '../../config/index.js';
-import { type PublishSpec, parsePublish } from '../../forwarder/index.js';
+import { type PublishOptions, type PublishSpec, expandPublish, parsePublish } from '../../forwarder/index.js';
 import type { Network, PortInfo } from '../../index.js';
 import { Problem } from '../problem.js';
 import { json, nothing, page } from '../route.js';
 import { idParams } from '../policy-schemas.js';
-import { portSchema, publishSchema } from '../schemas.js';
+import { portSchema, portsSchema, publishRangeSchema, publishSchema } from '../schemas.js';
 
 const portQuery = z.strictObject({
   protocol: field.oneOf('tcp', 'udp').optional(),
   port: field.whole('', 1, 65_535).optional().describe('Of the host'),
 });
 
+/** Ports of one request; more take several. */
+const MAX_RANGE = 10_000;
+
 const missing = (id: number): Problem => new Problem(404, `there is no published port ${id}`);
 
 /** `guest`: who may see its own only. */
 function find(network: Network, id: number, guest?: string): PortInfo {
-  const [port] = network.eachPort(id - 1);
-  if (port?.id !== id || (guest !== undefined && port.target !== guest)) throw missing(id);
+  const port = network.port(id);
+  if (port === undefined || (guest !== undefined && port.target !== guest)) throw missing(id);
   return port;
 }
 
+/** The text with the members beside it. */
+function specOf({ spec: text, ...options }: PublishOptions & { readonly spec: string }): PublishSpec {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...parsePublish(text), ...Object.fromEntries(given) };
+}
+
 /** What a guest may publish: ports of itself, at the host's loopback, where the policy lets it. Throws 403. */
-function ownSpec(network: Network, guest: string, text: string): PublishSpec {
-  const spec = parsePublish(text);
-  const others = spec.guestIp !== undefined || (spec.guest !== undefined && spec.guest !== guest);
+function ownSpec(network: Network, guest: string, spec: PublishSpec): PublishSpec {
+  const others =
+    spec.guestMac !== undefined ||
+    spec.guestIp !== undefined ||
+    (spec.guest !== undefined && spec.guest !== guest);
   if (others) throw new Problem(403, `${guest} may publish its own ports only`);
   if (spec.hostPath !== undefined || !LOOPBACK.has(spec.hostIp))
     throw new Problem(403, `${guest} may publish at 127.0.0.1, [::1] and localhost only`);
@@ -66,8 +77,32 @@ export const portRoutes = [
     },
     grant: 'publish',
     respond: async ({ network, body, guest }) => {
-      const spec = guest === undefined ? body.spec : ownSpec(network, guest, body.spec);
-      return find(network, (await network.publish(spec)).id);
+      const spec = specOf(body);
+      const allowed = guest === undefined ? spec : ownSpec(network, guest, spec);
+      return find(network, (await network.publish(allowed)).id);
+    },
+  }),
+  json({
+    method: 'POST',
+    path: '/v1/ports/range',
+    summary: `Publish ports of ranges, at most ${MAX_RANGE}: all of them, or none`,
+    body: publishRangeSchema,
+    status: 201,
+    json: portsSchema,
+    refusals: {
+      403: 'The system does not allow this address or one of the ports',
+      409: 'A port is taken; the detail names it, and its holder where the system tells',
+    },
+    respond: async ({ network, body }) => {
+      const texts = expandPublish(body.spec);
+      if (texts.length > MAX_RANGE)
+        throw new Problem(
+          400,
+          `${texts.length} ports are too many for one request: ${MAX_RANGE} are allowed`,
+        );
+      const specs = texts.map((spec) => specOf({ ...body, spec }));
+      const ids = (await network.publishAll(specs)).map(({ id }) => id);
+      return { items: ids.map((id) => find(network, id)) };
     },
   }),
   json({

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { isIPv6 } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { addressBytes, canonicalAddress } from './addresses.js';
+import { addressBytes, canonicalAddress } from './address-bytes.js';
 
 const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
 

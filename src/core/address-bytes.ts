@@ -1,5 +1,5 @@
 /** Addresses of both families as bytes, and the one text by which they are compared. */
-import { parseIpv4 } from '../core/index.js';
+import { parseIpv4 } from './address.js';
 
 /** The 4 or 16 bytes of an address in text; undefined when it is none, or has a zone (`fe80::1%eth0`). */
 export function addressBytes(text: string): Uint8Array | undefined {
