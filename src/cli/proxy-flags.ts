@@ -30,6 +30,22 @@ export function proxyFlags(command: Command, to: Collected): void {
   );
   add(
     command,
+    '--proxy-pac <url>',
+    'proxy auto-config file: a path, or a URL with http, https, file or data',
+    (text, flag) => {
+      to.httpProxy.pac = to.check(flag, field.pac, text);
+    },
+  );
+  add(
+    command,
+    '--proxy-pac-failure <what>',
+    'while it does not work: direct or deny (default: direct)',
+    (text, flag) => {
+      to.httpProxy.pacFailure = to.check(flag, keys.pacFailure, text);
+    },
+  );
+  add(
+    command,
     '--proxy-file <file>',
     "vpnkit's http_proxy.json instead; read again when it changes",
     (text, flag) => {
@@ -55,6 +71,18 @@ export function proxyFlags(command: Command, to: Collected): void {
       to.httpProxy[key] = [...(to.httpProxy[key] ?? []), to.check(flag, keys.port.unwrap(), numberOf(text))];
     });
   }
+  add(
+    command,
+    '--proxy-credentials <command>',
+    'command that prints USER:PASSWORD for upstreams that have none in their URL',
+    (text, flag) => {
+      to.httpProxy.credentialsCommand = to.check(flag, keys.credentialsCommand, text);
+    },
+  );
+  command.option('--no-proxy-system', 'do without the proxies that are set in the operating system');
+  command.on('option:no-proxy-system', () => {
+    to.httpProxy.system = false;
+  });
   add(
     command,
     '--proxy-port <port|off>',

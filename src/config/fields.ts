@@ -7,6 +7,7 @@ import { NetproxyError, isGroupMac, parseCidr, parseIpv4, parseMac } from '../co
 import { cleanHostname, parseClientId } from '../dhcp/index.js';
 import { parseSecureServer } from '../dns/index.js';
 import { MAX_CONNECTIONS, PROXY_PROTOCOLS, expandPublish, parsePublish } from '../forwarder/index.js';
+import { checkPac } from '../host/index.js';
 import { NoProxy, parseUpstream } from '../httpproxy/index.js';
 import {
   type ListenKind,
@@ -149,6 +150,15 @@ export const publishOptions = {
 
 /** Whom HTTP requests go to. */
 export const upstream = parsedBy('an HTTP proxy such as http://proxy.corp:3128, or direct', parseUpstream);
+
+/** A command that the shell runs. */
+export const command = matching('a command', (text) => text.trim() !== '');
+
+/** A proxy auto-config file. */
+export const pac = parsedBy(
+  'a proxy auto-config file: a path, or a URL with http, https, file or data',
+  checkPac,
+);
 
 /** What goes past the proxy: one entry or several. */
 export const noProxy = matching(

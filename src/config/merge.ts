@@ -67,7 +67,7 @@ export function networkConfig(config: Config): NetworkConfig {
     dhcp: { ...config.dhcp, ...(statics.length === 0 ? {} : { statics }) },
     dns: config.dns,
     // The proxy that this host uses is for its guests, too.
-    httpProxy: { environment: true, ...withoutUndefined(config.httpProxy ?? {}) },
+    httpProxy: { environment: true, system: true, ...withoutUndefined(config.httpProxy ?? {}) },
     policy: config.policy,
     publish: config.publish,
     limits: config.limits,

@@ -185,13 +185,34 @@ export const httpProxySchema = section({
   noProxy: list(field.noProxy)
     .optional()
     .describe('What goes past them: names, addresses, networks, .example.org, <local>'),
+  pac: field.pac
+    .optional()
+    .describe('Proxy auto-config file, by path or URL; it goes before the lists, which hold when it fails'),
+  pacFailure: field
+    .oneOf('direct', 'deny')
+    .optional()
+    .describe('What happens while it does not work and there are no lists. Default direct'),
+  pacRefresh: field
+    .whole('seconds', 10, 86_400)
+    .optional()
+    .describe('Until it is fetched again from its URL. Default 600'),
   file: field.path.optional().describe("http_proxy.json as vpnkit's; read again when it changes"),
   environment: yesNo
     .optional()
     .describe('http_proxy, https_proxy and no_proxy, where nothing else says whom to ask. Default true'),
+  system: yesNo
+    .optional()
+    .describe(
+      'Proxies that are set in the operating system, where nothing else says whom to ask. Default true',
+    ),
   caFile: field.path
     .optional()
-    .describe("Certificates in PEM, believed beside Node's, for upstreams by https"),
+    .describe(
+      "Certificates in PEM, believed beside Node's, for upstreams and proxy auto-config files by https",
+    ),
+  credentialsCommand: field.command
+    .optional()
+    .describe('Run by the shell; prints USER:PASSWORD for upstreams that have none in their URL'),
 }).describe('The HTTP proxy on the gateway, and the proxies behind it');
 
 const policySchema = section({

@@ -1,7 +1,12 @@
-/** Where the HTTP proxy's settings come from: the configuration, else vpnkit's file, else the environment. */
-import { type Logger, NetproxyError } from '../core/index.js';
+/** Where the HTTP proxy's settings come from. The first source that says something decides. */
+import { type Logger, type Millis, NetproxyError } from '../core/index.js';
 import { NO_SETTINGS, type ProxySettings, environmentSettings, vpnkitSettings } from '../httpproxy/index.js';
+import type { SystemProxySettings } from './system-proxy-settings.js';
 import { WatchedFile } from './watched-file.js';
+
+/** In the order in which they are asked: what was set while it runs, the configuration, vpnkit's file, the environment, the system. */
+export const PROXY_SOURCES = ['api', 'config', 'file', 'environment', 'system'] as const;
+export type ProxySourceName = (typeof PROXY_SOURCES)[number];
 
 export interface ProxySources {
   /** What the configuration says; it goes before all others. */
@@ -10,32 +15,53 @@ export interface ProxySources {
   readonly file: string | undefined;
   /** Undefined: not looked at. */
   readonly environment: Readonly<Record<string, string | undefined>> | undefined;
+  /** Undefined: not asked. */
+  readonly system: SystemProxySettings | undefined;
 }
 
-/** The settings of the moment, not older than half a second. */
-export function proxySettings(
-  { fixed, file, environment }: ProxySources,
-  logger: Logger,
-  now?: () => number,
-): () => ProxySettings {
-  if (fixed !== undefined) return () => fixed;
-  if (file !== undefined) return settingsFile(file, logger, now);
-  const found =
-    environment === undefined
-      ? undefined
-      : environmentSettings(environment, (message) => {
-          logger.warn(message);
-        });
-  const settings = found ?? NO_SETTINGS;
-  return () => settings;
+export class ProxySettingsStack {
+  /** What was set while it runs: before everything else. */
+  live: ProxySettings | undefined;
+  private readonly sources: Readonly<Record<ProxySourceName, () => ProxySettings | undefined>>;
+
+  constructor({ fixed, file, environment, system }: ProxySources, logger: Logger, now?: () => Millis) {
+    const ofFile = file === undefined ? undefined : settingsFile(file, logger, now);
+    const ofEnvironment =
+      environment === undefined
+        ? undefined
+        : environmentSettings(environment, (message) => {
+            logger.warn(message);
+          });
+    const ofSystem = system?.settings();
+    this.sources = {
+      api: () => this.live,
+      config: () => fixed,
+      file: () => ofFile?.(),
+      environment: () => ofEnvironment,
+      system: () => ofSystem,
+    };
+  }
+
+  /** The settings of the moment; a file's are not older than half a second. */
+  current(): ProxySettings {
+    return this.all()[0]?.settings ?? NO_SETTINGS;
+  }
+
+  /** All sources that say something: the first one decides. */
+  all(): readonly { readonly name: ProxySourceName; readonly settings: ProxySettings }[] {
+    return PROXY_SOURCES.flatMap((name) => {
+      const settings = this.sources[name]();
+      return settings === undefined ? [] : [{ name, settings }];
+    });
+  }
 }
 
 /** What the file says; what it said before while it makes no sense; nothing while there is none. */
-function settingsFile(path: string, logger: Logger, now: (() => number) | undefined): () => ProxySettings {
+function settingsFile(path: string, logger: Logger, now: (() => Millis) | undefined): () => ProxySettings {
   let last = NO_SETTINGS;
   const parse = (text: string | undefined): ProxySettings => {
     try {
-      last = text === undefined ? NO_SETTINGS : vpnkitSettings(text, path);
+      last = text === undefined ? { ...NO_SETTINGS, source: path } : vpnkitSettings(text, path);
       logger.info(`HTTP proxy: settings of ${path} read`);
     } catch (error) {
       if (!(error instanceof NetproxyError)) throw error;

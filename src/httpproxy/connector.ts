@@ -7,8 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { Millis } from '../core/index.js';
 import { type ConnectAnswer, connectThrough } from './connect-handshake.js';
 import { type Host, formatHost } from './host.js';
-import type { Problem } from './problem.js';
-import { Answered, problemOf } from './problem.js';
+import { Answered, Problem, problemOf } from './problem.js';
 import { socksConnect, socksGreet } from './socks5.js';
 import type { ProxyDeps } from './types.js';
 import { type ProxyUpstream, type Upstream, basicAuthorization } from './upstream.js';
@@ -25,7 +24,8 @@ export interface UpstreamStats {
   /** Time for its connections to stand, ms, summed up. */
   connectMillis: number;
   requests: number;
-  /** Time until the head of its answers, ms, summed up. */
+  /** Its answers, and the time until their heads, ms, summed up. */
+  answers: number;
   answerMillis: number;
   /** Failed last, and not tried first until then; 0: works. */
   downUntil: Millis;
@@ -96,6 +96,7 @@ export class Connector {
       failures: 0,
       connectMillis: 0,
       requests: 0,
+      answers: 0,
       answerMillis: 0,
       downUntil: 0,
       pause: 0,
@@ -119,13 +120,48 @@ export class Connector {
     let last: Problem | undefined;
     for (const upstream of this.order(upstreams)) {
       try {
-        return await attempt(upstream);
+        return await attempt(await this.withCredentials(upstream));
       } catch (error) {
         if (error instanceof Refused || error instanceof Answered) throw error;
         last = problemOf(error, upstream.name);
       }
     }
     throw last ?? new TypeError('no upstream was given');
+  }
+
+  /** The same for tunnels; where credentials were refused and there are others now, once more. */
+  async withTunnel<T>(
+    upstreams: readonly Upstream[],
+    attempt: (upstream: Upstream) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await this.withFallback(upstreams, attempt);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.answer.head.status !== 407) throw error;
+      if (!(await this.otherCredentials(error.upstream))) throw error;
+      error.stream.destroy();
+      return this.withFallback(upstreams, attempt);
+    }
+  }
+
+  /** Of its own, or those that somebody else knows. */
+  private async withCredentials(upstream: Upstream): Promise<Upstream> {
+    if (upstream.kind === 'direct' || upstream.credentials !== undefined) return upstream;
+    const credentials = await this.deps.credentials(upstream).catch((error: unknown) => {
+      throw new Problem({
+        status: 502,
+        error: 'proxy_configuration_error',
+        message: `no credentials for ${upstream.name}: ${(error as Error).message}`,
+        check: 'Run the command for credentials by hand.',
+        nextHop: upstream.name,
+      });
+    });
+    return credentials === undefined ? upstream : { ...upstream, credentials, lent: true };
+  }
+
+  /** The upstream did not want the credentials that it got. True: to ask again makes sense, there are others now. */
+  async otherCredentials(upstream: Upstream): Promise<boolean> {
+    return upstream.kind !== 'direct' && upstream.lent === true && (await this.deps.refused(upstream));
   }
 
   /** A connection to the first next hop that works, before anything is asked of it. Rejects with Problem. */
@@ -214,6 +250,8 @@ export class Connector {
     } catch (error) {
       if (error instanceof Refused || error instanceof Answered) throw error;
       stats.failures++;
+      // SOCKS: asked for the next request.
+      if ((error as { code?: unknown }).code === 'EACCES') void this.otherCredentials(upstream);
       if (upstream.kind !== 'direct') {
         stats.pause = Math.min(Math.max(stats.pause * 2, FIRST_PAUSE), LONGEST_PAUSE);
         stats.downUntil = scheduler.now() + stats.pause;

@@ -8,7 +8,7 @@ import {
 import type { Duplex } from 'node:stream';
 import type { Cancel, Scheduler } from '../core/index.js';
 import { MAX_HEAD, endToEnd, fieldsOf, tokensOf, valuesOf, via } from './headers.js';
-import { Problem, problemOf } from './problem.js';
+import { Problem, WrongCredentials, problemOf } from './problem.js';
 import type { Pool } from './pool.js';
 import type { ProxyTimeouts } from './types.js';
 
@@ -217,14 +217,7 @@ export class Exchange {
         receivedStatus: status,
       });
     if (status !== 407 || !hides407) return undefined;
-    return new Problem({
-      status: 502,
-      error: 'http_request_denied',
-      message: `${nextHop} wants other credentials than those of the settings`,
-      check: 'Check user and password in the settings of the proxy.',
-      nextHop,
-      receivedStatus: status,
-    });
+    return new WrongCredentials(nextHop);
   }
 
   private readonly onFree = (): void => {

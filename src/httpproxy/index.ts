@@ -3,8 +3,10 @@ export { type UpstreamStats } from './connector.js';
 export { type ProxyCounters } from './counters.js';
 export { type Host, formatHost, parseAuthority, parseHost } from './host.js';
 export { MAX_ENTRIES, NoProxy } from './no-proxy.js';
-export { errnoOf } from './problem.js';
+export { Problem, errnoOf } from './problem.js';
 export type { InterceptedScheme } from './first-bytes.js';
+export { type PacFailure, PacRoutes } from './pac-routes.js';
+export { type PacResult, parsePacResult } from './pac-result.js';
 export { type Detour, HttpProxy, MAX_CLIENTS } from './server.js';
 export {
   DEFAULT_HTTPS_PORTS,
@@ -12,8 +14,10 @@ export {
   NO_SETTINGS,
   type ProxySettings,
   type Route,
+  type RouteFinder,
   type RouteQuery,
   environmentSettings,
+  findRoute,
   hasUpstream,
   routeOf,
   vpnkitSettings,
@@ -26,4 +30,4 @@ export {
   type ProxyDeps,
   type ProxyTimeouts,
 } from './types.js';
-export { DIRECT, type ProxyUpstream, type Upstream, parseUpstream } from './upstream.js';
+export { type Credentials, DIRECT, type ProxyUpstream, type Upstream, parseUpstream } from './upstream.js';

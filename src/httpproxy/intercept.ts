@@ -13,7 +13,7 @@ import type { Plan } from './planner.js';
 import { Answered, type Problem, problemOf } from './problem.js';
 import type { ProxyParts } from './server.js';
 import type { Original } from './session.js';
-import { routeOf } from './settings.js';
+import { findRoute } from './settings.js';
 import { refusal } from './tunnel.js';
 import type { Client } from './types.js';
 
@@ -40,8 +40,9 @@ export class Intercepted {
     const { parts, scheme, original } = this;
     const { host, port } = original;
     // Whether it is allowed at all, its name may say.
-    const { upstreams } = routeOf({ ...parts.deps.settings(), allow: undefined }, { scheme, host, port });
+    const settings = { ...parts.deps.settings(), allow: undefined };
     try {
+      const { upstreams } = await findRoute(settings, { scheme, host, port });
       this.standing = await parts.connector.stand(upstreams, { host, port, final: original });
     } catch (error) {
       throw this.failed(error, formatOriginal(original));
@@ -121,7 +122,7 @@ export class Intercepted {
   /** The tunnel: on the connection that stands where it leads there, and has not ended since. */
   private async open({ upstreams, destination }: Plan): Promise<Standing> {
     const { connector } = this.parts;
-    return connector.withFallback(upstreams, async (upstream) => {
+    return connector.withTunnel(upstreams, async (upstream) => {
       const { standing } = this;
       this.standing = undefined;
       const stream = standing && standingFor(standing, upstream, destination, this.original);

@@ -53,6 +53,11 @@ export class NoProxy {
     ];
   }
 
+  /** What it says, as it is written. */
+  get list(): readonly string[] {
+    return this.entries.map(({ text }) => text);
+  }
+
   /** The first entry, as written, that speaks of this destination; undefined: the proxy is for it. */
   explain(host: Host, port: number): string | undefined {
     return this.entries.find(

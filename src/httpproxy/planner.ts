@@ -2,7 +2,7 @@
 import { type Host, formatHost } from './host.js';
 import { Problem, problemOf } from './problem.js';
 import type { Destination } from './connector.js';
-import { type RouteQuery, routeOf } from './settings.js';
+import { type RouteQuery, findRoute } from './settings.js';
 import type { Original } from './session.js';
 import type { Client, Judgement, ProxyDeps } from './types.js';
 import { DIRECT, type Upstream } from './upstream.js';
@@ -31,7 +31,7 @@ export class Planner {
    */
   async plan(client: Client, query: RouteQuery, original?: Original): Promise<Plan> {
     const { host, port } = query;
-    const route = routeOf(this.deps.settings(), { ...query, address: original?.host });
+    const route = await findRoute(this.deps.settings(), { ...query, address: original?.host });
     if (route.refused !== undefined) throw denied(route.refused, route.why, host, port);
     const byOthers = route.upstreams.some(({ kind }) => kind !== 'direct');
     if (original !== undefined && this.isThere(client, query, original, byOthers))

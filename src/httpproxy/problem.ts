@@ -36,6 +36,20 @@ export class Problem extends Error {
 /** What an upstream said about the destination: no other one is asked, and it is not to blame. */
 export class Answered extends Problem {}
 
+/** An upstream does not want the credentials of the settings. */
+export class WrongCredentials extends Problem {
+  constructor(nextHop: string) {
+    super({
+      status: 502,
+      error: 'http_request_denied',
+      message: `${nextHop} wants other credentials than those of the settings`,
+      check: 'Check user and password in the settings of the proxy.',
+      nextHop,
+      receivedStatus: 407,
+    });
+  }
+}
+
 /** A request that cannot be understood, or must not be. */
 export function badRequest(message: string, status = 400): Problem {
   return new Problem({

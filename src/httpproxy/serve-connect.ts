@@ -22,7 +22,7 @@ export async function serveConnect(
   const plan = await planner.plan(client, { scheme: 'https', host, port });
   const [authorization] = valuesOf(request.rawHeaders, 'proxy-authorization');
   try {
-    const outside = await connector.withFallback(plan.upstreams, (upstream) =>
+    const outside = await connector.withTunnel(plan.upstreams, (upstream) =>
       connector.forTunnel(
         upstream,
         plan.destination,

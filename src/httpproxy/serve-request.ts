@@ -16,7 +16,7 @@ import {
   via,
 } from './headers.js';
 import { join } from './join.js';
-import { Answered, Problem, badRequest } from './problem.js';
+import { Answered, Problem, WrongCredentials, badRequest } from './problem.js';
 import type { ProxyParts } from './server.js';
 import type { Session } from './session.js';
 import { lastResponse, switchingHead } from './tunnel.js';
@@ -89,6 +89,7 @@ async function send(
   const plan = await planner.plan(session.client, target, session.original);
   // Whether it was done or not cannot be known of these, so they never go over a connection that may be gone.
   let fresh = hasBody(request) || protocol !== undefined || !isSafe(request);
+  let renewed = false;
   for (;;) {
     const { stream, upstream, reused, pinned, key } = await connector.withFallback(plan.upstreams, (one) =>
       connection(parts, session, one, plan.destination, fresh),
@@ -107,6 +108,7 @@ async function send(
         scheduler: deps.scheduler,
         timeouts: parts.timeouts,
         answered: (status) => {
+          stats.answers++;
           stats.answerMillis += deps.scheduler.now() - began;
           log(parts, session, request, target, upstream, status);
         },
@@ -127,7 +129,14 @@ async function send(
         hides407: hides407(upstream, session),
       },
     );
-    const outcome = await exchange.run();
+    const outcome = await exchange.run().catch(async (error: unknown) => {
+      if (!(error instanceof WrongCredentials)) throw error;
+      // A body is gone: the next request has the other ones.
+      const others = await connector.otherCredentials(upstream);
+      if (!others || renewed || hasBody(request)) throw error;
+      renewed = true;
+      return 'stale' as const;
+    });
     if (outcome !== 'stale') return outcome;
     counters.retried++;
     fresh = true;

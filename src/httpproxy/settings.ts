@@ -22,6 +22,16 @@ export interface ProxySettings {
   readonly httpsPorts: readonly number[];
   /** Where they come from, for people. */
   readonly source: string;
+  /** Who knows the route of what is neither refused nor past the proxy; the lists are what holds without it. */
+  readonly finder?: RouteFinder | undefined;
+}
+
+/** Finds routes that no list holds: a proxy auto-config file, or settings of the system that have to be asked for. */
+export interface RouteFinder {
+  /** false: what it knows now leads nowhere but straight. */
+  readonly active: boolean;
+  /** Rejects with Problem. */
+  find(query: RouteQuery, settings: ProxySettings): Promise<Route>;
 }
 
 export const DEFAULT_HTTP_PORTS: readonly number[] = [80];
@@ -53,21 +63,40 @@ export interface Route {
   readonly why: string;
   /** Set: it must not be asked for, and this is what the guest is told. */
   readonly refused?: string;
+  /** The entry that sends it past the proxies. */
+  readonly past?: string;
 }
 
-/** The route of a request. */
+/** The route of a request. Rejects with Problem where there is none. */
+export async function findRoute(settings: ProxySettings, query: RouteQuery): Promise<Route> {
+  const { finder } = settings;
+  const fixed = fixedRoute(settings, query);
+  if (finder === undefined || fixed.final === true) return fixed;
+  return finder.find(query, settings);
+}
+
+/** The route as far as it is known without asking anybody. */
 export function routeOf(settings: ProxySettings, query: RouteQuery): Route {
+  const { final, ...route } = fixedRoute(settings, query);
+  if (settings.finder === undefined || final === true) return route;
+  return { ...route, why: `${settings.source} is asked for each request` };
+}
+
+/** The route by the lists alone. `final`: no finder is asked. */
+function fixedRoute(settings: ProxySettings, query: RouteQuery): Route & { readonly final?: boolean } {
   const { scheme, host } = query;
   if (settings.allow !== undefined && entryOf(settings.allow, query) === undefined) {
     const told = settings.allowError ?? 'Connections to %s are not allowed here';
     const refused = told.replaceAll('%s', () => formatHost(host));
-    return { upstreams: [DIRECT], why: `${settings.source} does not allow it`, refused };
+    return { upstreams: [DIRECT], why: `${settings.source} does not allow it`, refused, final: true };
   }
   const list = settings[scheme];
-  if (list.length === 0) return { upstreams: [DIRECT], why: `no upstream proxy for ${scheme}` };
   const entry = entryOf(settings.noProxy, query);
-  if (entry !== undefined)
-    return { upstreams: [DIRECT], why: `"${entry}" goes past the proxy (${settings.source})` };
+  if (entry !== undefined) {
+    const why = `"${entry}" goes past the proxy (${settings.source})`;
+    return { upstreams: [DIRECT], why, past: entry, final: true };
+  }
+  if (list.length === 0) return { upstreams: [DIRECT], why: `no upstream proxy for ${scheme}` };
   return { upstreams: list, why: `the proxy for ${scheme} of ${settings.source}` };
 }
 
@@ -77,7 +106,7 @@ function entryOf(list: NoProxy, { host, port, address }: RouteQuery): string | u
 
 /** Whether anything of this scheme may leave by a proxy. */
 export function hasUpstream(settings: ProxySettings, scheme: 'http' | 'https'): boolean {
-  return settings[scheme].some(({ kind }) => kind !== 'direct');
+  return settings.finder?.active === true || settings[scheme].some(({ kind }) => kind !== 'direct');
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Ipv4, Logger, Millis, Scheduler } from '../core/index.js';
 import type { Host } from './host.js';
 import type { ProxySettings } from './settings.js';
-import type { ProxyUpstream } from './upstream.js';
+import type { Credentials, ProxyUpstream } from './upstream.js';
 
 /** Why not. */
 export interface Denial {
@@ -46,6 +46,10 @@ export interface ProxyDeps {
   dial(host: Host, port: number, signal: AbortSignal): Promise<Duplex>;
   /** TLS to an upstream over its connection. Rejects with an error whose `code` says why. */
   secure(stream: Duplex, upstream: ProxyUpstream): Promise<Duplex>;
+  /** Credentials for an upstream that has none of its own. Rejects with an error whose message says why there are none. */
+  credentials(upstream: ProxyUpstream): Promise<Credentials | undefined>;
+  /** An upstream refused credentials of `credentials`. True: there are others now. */
+  refused(upstream: ProxyUpstream): Promise<boolean>;
   /** Joins both for good, outside of Node's streams; false where it cannot, and nothing was done. `name`: what led to `peer`. */
   splice(guest: Duplex, host: Duplex, peer: string, name?: string): boolean;
 }

@@ -14,6 +14,8 @@ export interface ProxyUpstream {
   readonly host: Host;
   readonly port: number;
   readonly credentials: Credentials | undefined;
+  /** The credentials are not of the settings: somebody was asked for them, and may be asked again. */
+  readonly lent?: boolean;
   /** `http://proxy.corp:3128`, for people and as a key of statistics. */
   readonly name: string;
 }
@@ -43,7 +45,12 @@ export function parseUpstream(text: string): Upstream {
   const { host } = authority;
   const port = authority.port ?? DEFAULT_PORT[kind];
   const credentials = match?.[2] === undefined ? undefined : parseCredentials(match[2], trimmed);
-  return { kind, host, port, credentials, name: `${kind}://${formatHost(host)}:${port}` };
+  return { ...upstreamAt(kind, host, port), credentials };
+}
+
+/** A proxy without credentials. */
+export function upstreamAt(kind: UpstreamKind, host: Host, port: number): ProxyUpstream {
+  return { kind, host, port, credentials: undefined, name: `${kind}://${formatHost(host)}:${port}` };
 }
 
 /** `Basic …` of RFC 7617, in UTF-8. */

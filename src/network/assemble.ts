@@ -128,6 +128,7 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
     pool,
     judge,
     logger,
+    systemProxy: deps.systemProxy,
   });
   return {
     logger,

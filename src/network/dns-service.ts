@@ -22,6 +22,7 @@ import {
   type LocalNames,
   RecordType,
   eachAddress,
+  encodeName,
   normalName,
 } from '../dns/index.js';
 import { type SystemDns, systemDns } from '../host/index.js';
@@ -161,21 +162,33 @@ export class DnsService {
 
   /** The address of a name as a guest would get it. Rejects with ERR_NETPROXY_DIAL when there is none. */
   async resolve(name: string): Promise<Ipv4> {
-    const query = new Uint8Array(
-      encode({ type: 'query', id: 1, flags: 0x100, questions: [{ type: 'A', name }] }),
-    );
+    const { addresses, rcode } = await this.lookup(name, 'A');
+    for (const address of addresses) {
+      const ip = parseIpv4(address);
+      if (ip !== undefined) return ip;
+    }
+    throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, {
+      errno: 'ENOTFOUND',
+    });
+  }
+
+  /** All addresses of a name as a guest would get them, IPv4 first; none where there are none. Never rejects. */
+  async addressesOf(name: string): Promise<readonly string[]> {
+    if (encodeName(name) === undefined) return [];
+    const both = await Promise.allSettled([this.lookup(name, 'A'), this.lookup(name, 'AAAA')]);
+    return both.flatMap((one) => (one.status === 'fulfilled' ? one.value.addresses : []));
+  }
+
+  private async lookup(name: string, type: 'A' | 'AAAA') {
+    const query = new Uint8Array(encode({ type: 'query', id: 1, flags: 0x100, questions: [{ type, name }] }));
     const answer = this.server.handle(query, 'tcp', { id: 'explain' }, this.stack.now());
     this.arm();
     const bytes = await answer;
     const parsed = bytes === undefined ? undefined : decode(Buffer.from(bytes));
-    for (const record of parsed?.answers ?? []) {
-      const ip = record.type === 'A' ? parseIpv4(record.data) : undefined;
-      if (ip !== undefined) return ip;
-    }
-    const rcode = (parsed as { rcode?: string } | undefined)?.rcode ?? 'no answer';
-    throw new NetproxyError('ERR_NETPROXY_DIAL', `the name ${name} has no IPv4 address (${rcode})`, {
-      errno: 'ENOTFOUND',
-    });
+    const addresses = (parsed?.answers ?? []).flatMap((record) =>
+      record.type === type ? [record.data] : [],
+    );
+    return { addresses, rcode: (parsed as { rcode?: string } | undefined)?.rcode ?? 'no answer' };
   }
 
   /** A name that netproxy answers by itself. */

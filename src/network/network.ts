@@ -21,6 +21,7 @@ import type { DnsControl } from './dns-control.js';
 import { Guest, type GuestOwner, portOptions } from './guest.js';
 import { type Control, type LinkOptions, Links } from './links.js';
 import { PolicyControl } from './policy-control.js';
+import type { ProxyControl } from './proxy-control.js';
 import { type DialTarget, Publishing } from './publishing.js';
 import { type SinkOf, Taps } from './taps.js';
 import { telling } from './telling.js';
@@ -123,6 +124,11 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   /** What can be seen and changed of the gateway's DNS. */
   get dns(): DnsControl {
     return this.parts.dns.control;
+  }
+
+  /** What can be seen and changed of the HTTP proxy's settings. */
+  get proxy(): ProxyControl {
+    return this.parts.proxy.control;
   }
 
   // -- life ----------------------------------------------------------------------------------------------------

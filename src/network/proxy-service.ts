@@ -9,19 +9,29 @@ import {
   formatIpv4,
 } from '../core/index.js';
 import { GuestStream, HostDuplex, type OutboundTcp, type UdpNat } from '../forwarder/index.js';
-import { proxySettings, readAuthorities, secureStream } from '../host/index.js';
+import {
+  CREDENTIALS_VARIABLE,
+  Pac,
+  ProxyCredentials,
+  ProxySettingsStack,
+  SystemProxySettings,
+  type SystemProxySource,
+  fetchText,
+  outwardAddresses,
+  readAuthorities,
+  secureStream,
+  systemProxySource,
+} from '../host/index.js';
 import {
   type Client,
   type Denial,
   type Host,
   HttpProxy,
   type Judgement,
-  NO_SETTINGS,
-  NoProxy,
   type ProxyDeps,
   type ProxySettings,
   formatHost,
-  parseUpstream,
+  parseHost,
 } from '../httpproxy/index.js';
 import { type Decision, LOOPBACK, nameFits, ruleCovers } from '../policy/index.js';
 import type { Stack } from '../stack/index.js';
@@ -32,6 +42,8 @@ import { Interception } from './interception.js';
 import type { Judge } from './judge.js';
 import type { NameMemories } from './name-memories.js';
 import type { Services } from './services.js';
+import { chosenSettings } from './proxy-config.js';
+import { ProxyControl } from './proxy-control.js';
 import type { HttpProxyConfig } from './types.js';
 
 export const DEFAULT_PROXY_PORT = 3128;
@@ -50,30 +62,44 @@ export interface ProxyServiceParts {
   readonly pool: BlockPool;
   readonly judge: Judge;
   readonly logger: Logger;
+  readonly systemProxy: SystemProxySource | undefined;
 }
 
 export class ProxyService {
+  readonly control: ProxyControl;
   readonly interception: Interception;
   private readonly proxy: HttpProxy;
   private readonly parts: ProxyServiceParts;
-  private readonly settings: () => ProxySettings;
+  private readonly config: HttpProxyConfig;
+  private readonly settings: ProxySettingsStack;
+  private readonly system: SystemProxySettings | undefined;
+  private readonly credentials: ProxyCredentials;
   private readonly authorities: readonly string[] | undefined;
 
   /** Throws ERR_NETPROXY_CONFIG. */
   constructor(config: HttpProxyConfig, parts: ProxyServiceParts) {
     this.parts = parts;
     const { services, addresses, logger, stack } = parts;
-    this.settings = proxySettings(
-      {
-        fixed: fixedSettings(config),
-        file: config.file,
-        environment: environmentOf(config.environment),
-      },
+    this.config = config;
+    const now = (): number => stack.deps.scheduler.now();
+    const makePac = (where: string): Pac => this.makePac(where);
+    const environment = environmentOf(config.environment);
+    const asked = config.system === true ? (parts.systemProxy ?? systemProxySource()) : undefined;
+    this.system = asked && new SystemProxySettings(asked, makePac, logger, now);
+    this.settings = new ProxySettingsStack(
+      { fixed: fixedSettings(config, makePac), file: config.file, environment, system: this.system },
+      logger,
+    );
+    this.credentials = new ProxyCredentials(
+      config.credentialsCommand,
+      environment?.[CREDENTIALS_VARIABLE],
       logger,
     );
     this.authorities = config.caFile === undefined ? undefined : readAuthorities(config.caFile);
     this.proxy = new HttpProxy(this.deps(stack));
-    this.interception = new Interception(config, this.settings, this.proxy);
+    const { settings, proxy, credentials } = this;
+    this.control = new ProxyControl({ stack: settings, proxy, credentials, makePac, now });
+    this.interception = new Interception(config, () => settings.current(), proxy);
     this.intercept();
     if (config.explicit === false) return;
     services.addTcp(addresses.gatewayIp, config.port ?? DEFAULT_PROXY_PORT, 'proxy', (stream, guest) => {
@@ -85,6 +111,7 @@ export class ProxyService {
     return {
       ...this.proxy.counters,
       ...this.proxy.size,
+      pac: this.control.pacCounters,
       upstreams: Object.fromEntries(
         [...this.proxy.upstreams()].map(([name, { downUntil: _until, pause: _pause, ...counts }]) => [
           name,
@@ -96,6 +123,9 @@ export class ProxyService {
 
   stop(): void {
     this.proxy.stop();
+    this.system?.close();
+    for (const { settings } of this.settings.all())
+      if (settings.finder instanceof Pac) settings.finder.close();
   }
 
   /** From now on flows to web servers are looked at. */
@@ -115,11 +145,12 @@ export class ProxyService {
     return {
       scheduler: stack.deps.scheduler,
       logger,
-      settings: this.settings,
+      settings: () => this.settings.current(),
       resolve: (name) => dns.resolve(name),
       dial: (host, port, signal) => this.dial(host, port, signal),
-      secure: (stream, { host }) =>
-        secureStream(stream, host.kind === 'ipv6' ? host.text : formatHost(host), this.authorities),
+      secure: (stream, { host }) => this.secure(stream, host),
+      credentials: (upstream) => this.credentials.of(upstream),
+      refused: (upstream) => this.credentials.refused(upstream),
       splice: (guest, host, peer, name) =>
         guest instanceof GuestStream && host instanceof HostDuplex && outbound.adopt(guest, host, peer, name),
     };
@@ -130,6 +161,35 @@ export class ProxyService {
     const { io, pool, stack } = this.parts;
     const target = { kind: 'tcp', host: await this.addressOf(host), port } as const;
     return HostDuplex.dial({ io, pool, memory: stack.deps.memory }, target, signal);
+  }
+
+  private secure(stream: Duplex, host: Host): Promise<Duplex> {
+    return secureStream(stream, host.kind === 'ipv6' ? host.text : formatHost(host), this.authorities);
+  }
+
+  /** Throws ERR_NETPROXY_CONFIG. */
+  private makePac(where: string): Pac {
+    const { dns, logger, stack } = this.parts;
+    const { pacFailure: failure = 'direct', pacRefresh } = this.config;
+    const refresh = pacRefresh === undefined ? undefined : pacRefresh * 1000;
+    return new Pac(
+      { where, failure, refresh },
+      {
+        logger,
+        now: () => stack.deps.scheduler.now(),
+        resolve: (name) => dns.addressesOf(name),
+        ownAddresses: outwardAddresses,
+        fetch: (url) => fetchText(url, { connect: (...to) => this.fetchBy(...to) }),
+      },
+    );
+  }
+
+  /** To where a proxy auto-config file is. */
+  private async fetchBy(name: string, port: number, secure: boolean, signal: AbortSignal): Promise<Duplex> {
+    const host = parseHost(name);
+    if (host === undefined) throw new Error(`"${name}" is no host`);
+    const stream = await this.dial(host, port, signal);
+    return secure ? this.secure(stream, host) : stream;
   }
 
   /** A guest as the proxy sees it: its name, and what its policy says. */
@@ -172,31 +232,15 @@ function environmentOf(given: HttpProxyConfig['environment']) {
   return given === true ? process.env : given === false ? undefined : given;
 }
 
-/** What the configuration says itself; undefined when it names no upstream. Throws ERR_NETPROXY_CONFIG. */
-function fixedSettings(config: HttpProxyConfig): ProxySettings | undefined {
-  const { http, https, noProxy } = config;
-  if (http === undefined && https === undefined) return undefined;
-  if (config.file !== undefined)
-    throw new NetproxyError(
-      'ERR_NETPROXY_CONFIG',
-      'httpProxy: http or https, and file, both say whom to ask',
-      {
-        remedy: 'Give the one or the other.',
-      },
-    );
-  const list = new NoProxy(noProxy ?? []);
-  if (list.invalid.length > 0)
-    throw new NetproxyError(
-      'ERR_NETPROXY_CONFIG',
-      `httpProxy.noProxy: "${list.invalid[0]!}" is neither a name nor an address nor a network`,
-    );
-  return {
-    ...NO_SETTINGS,
-    http: (http ?? []).map(parseUpstream),
-    https: (https ?? http ?? []).map(parseUpstream),
-    noProxy: list,
-    source: 'the configuration',
-  };
+/** What the configuration says itself; undefined when it names nobody. Throws ERR_NETPROXY_CONFIG. */
+function fixedSettings(config: HttpProxyConfig, makePac: (where: string) => Pac): ProxySettings | undefined {
+  const settings = chosenSettings(config, 'the configuration', 'httpProxy', makePac);
+  if (settings === undefined || config.file === undefined) return settings;
+  throw new NetproxyError(
+    'ERR_NETPROXY_CONFIG',
+    'httpProxy: http, https or pac, and file, both say whom to ask',
+    { remedy: 'Give the one or the other.' },
+  );
 }
 
 function judgementOf(decision: Decision): Judgement {

@@ -3,12 +3,13 @@ import type { Duplex } from 'node:stream';
 import type { HostIo, HostResolver, Logger, Random, Scheduler } from '../core/index.js';
 import type { DhcpEvent } from '../dhcp/index.js';
 import type { DnsUpstream, ZoneConfig } from '../dns/index.js';
-import type { StateDisk } from '../host/index.js';
+import type { StateDisk, SystemProxySource } from '../host/index.js';
 import type { Route } from '../httpproxy/index.js';
 import type { PublishSpec, UdpNatMode } from '../forwarder/index.js';
 import type { AuditEntry, Decision } from '../policy/index.js';
 import type { TcpInfo } from '../tcp/index.js';
 import type { Guest } from './guest.js';
+import type { ProxyChoice } from './proxy-config.js';
 
 /** One virtual network. Every field has a default. */
 export interface NetworkConfig {
@@ -137,19 +138,13 @@ export interface DnsConfig {
 }
 
 /** Whom HTTP requests of guests go to. The first of `http` and `https`, `file`, `environment` that says something holds. */
-export interface HttpProxyConfig {
+export interface HttpProxyConfig extends ProxyChoice {
   /** false: no proxy on the gateway. Default true. */
   readonly explicit?: boolean | undefined;
   /** Its port. Default 3128. */
   readonly port?: number | undefined;
   /** Its names, beside those of the gateway. Default `proxy.netproxy.internal`. */
   readonly names?: readonly string[] | undefined;
-  /** Upstream proxies in the order in which they are tried: URLs (http, https, socks5, socks5h), `HOST:PORT`, `direct`. */
-  readonly http?: readonly string[] | undefined;
-  /** For CONNECT and https. Default: those of `http`. */
-  readonly https?: readonly string[] | undefined;
-  /** What goes past them: names, networks, `*.example.org`, `<local>` (docs/http-proxy.md). */
-  readonly noProxy?: readonly string[] | undefined;
   /**
    * Connections of guests to web servers go by the proxy though they know of none: `auto`, where an upstream is set or a list of what is
    * allowed; `on`, always: the policy hears the names that are said in TLS and HTTP; `off`, never. Default `auto`.
@@ -163,6 +158,14 @@ export interface HttpProxyConfig {
   readonly file?: string | undefined;
   /** `http_proxy`, `https_proxy`, `no_proxy`: true, those of this process. Default false. */
   readonly environment?: boolean | Readonly<Record<string, string | undefined>> | undefined;
+  /** Proxies that are set in the operating system, where nothing else says whom to ask. Default false. */
+  readonly system?: boolean | undefined;
+  /** What happens while a proxy auto-config file does not work and there are no lists: straight, or 503. Default `direct`. */
+  readonly pacFailure?: 'direct' | 'deny' | undefined;
+  /** Seconds until a proxy auto-config file is fetched again, 10 to 86,400. Default 600. */
+  readonly pacRefresh?: number | undefined;
+  /** Prints credentials for upstreams that have none in their URL (docs/http-proxy.md); run by the shell. */
+  readonly credentialsCommand?: string | undefined;
   /** Certificates in PEM that are believed beside Node's, for upstreams by https. */
   readonly caFile?: string | undefined;
 }
@@ -215,6 +218,8 @@ export interface NetworkDeps {
   readonly isOwnAddress?: ((ip: string) => boolean) | undefined;
   /** The networks that the host has routes or addresses in, as CIDR. Default: looked up, every five seconds. */
   readonly hostNetworks?: (() => readonly string[]) | undefined;
+  /** How the system is asked for its proxies, when `httpProxy.system` is true. Default: by the tool of this platform. */
+  readonly systemProxy?: SystemProxySource | undefined;
   /** Where the state file is. Default: the host's file system. */
   readonly disk?: StateDisk | undefined;
   /** false: do without the native addon though it is there. */
