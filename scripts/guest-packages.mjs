@@ -9,8 +9,18 @@
 // test/vm/build-guest.mjs downloads and unpacks it, it is never installed on this machine.
 
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Package name to the programs (or files) that prove it is there, for each group. */
@@ -19,6 +29,7 @@ export const GROUPS = {
     'bind9-dnsutils': ['dig'],
     coturn: ['turnserver', 'turnutils_natdiscovery'],
     curl: ['curl'],
+    'docker-cli': ['docker'],
     'dnsmasq-base': ['dnsmasq'],
     ethtool: ['ethtool'],
     // iperf3 knows no multicast.
@@ -69,6 +80,13 @@ export const GROUPS = {
     'util-linux': ['flock', 'setpriv'],
   },
 };
+
+/**
+ * Programs of packages that some releases do not have, and where they are there: that package is unpacked and not installed,
+ * because it would start an engine.
+ */
+const UNPACKED = { 'docker-cli': { from: 'docker.io', file: 'usr/bin/docker' } };
+const UNPACK_TO = '/usr/local/bin';
 
 const SEARCH_PATH = [
   ...(process.env.PATH ?? '').split(':'),
@@ -121,13 +139,36 @@ export function isDebian() {
 
 const say = (line) => process.stdout.write(`guest packages: ${line}\n`);
 
+const SPAWN = {
+  env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
+  encoding: 'utf8',
+  maxBuffer: 64 << 20,
+  stdio: ['ignore', 'pipe', 'pipe'],
+};
+
 function apt(...args) {
-  return spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
-    encoding: 'utf8',
-    maxBuffer: 64 << 20,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], SPAWN);
+}
+
+/** Whether apt could install it. */
+function hasCandidate(name) {
+  return /^\s*Candidate: (?!\(none\))/m.test(spawnSync('apt-cache', ['policy', name], SPAWN).stdout ?? '');
+}
+
+/** Takes one program out of a package; the result of the step that failed, or of the last one. */
+function unpack({ from, file }) {
+  const folder = mkdtempSync(join(tmpdir(), 'np-unpack-'));
+  try {
+    const options = { ...SPAWN, cwd: folder };
+    const got = spawnSync('apt-get', ['-q', 'download', from], options);
+    if (got.status !== 0) return got;
+    const deb = readdirSync(folder).find((name) => name.endsWith('.deb')) ?? '';
+    const taken = spawnSync('dpkg-deb', ['-x', deb, 'all'], options);
+    if (taken.status === 0) copyFileSync(join(folder, 'all', file), join(UNPACK_TO, basename(file)));
+    return taken;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function hasPackageLists() {
@@ -142,14 +183,18 @@ function hasPackageLists() {
 
 /** Installs packages; refreshes the lists only where there are none or they are too old to be of use. */
 function aptInstall(names) {
-  const install = ['install', '-y', '--no-install-recommends', ...names];
-  let result = hasPackageLists() ? apt(...install) : undefined;
-  if (result?.status !== 0) {
-    const update = apt('update');
-    if (update.status !== 0) return update;
-    result = apt(...install);
-  }
-  return result;
+  const attempt = () => {
+    const inside = names.filter((name) => UNPACKED[name] !== undefined && !hasCandidate(name));
+    const whole = names.filter((name) => !inside.includes(name));
+    let result =
+      whole.length === 0 ? { status: 0 } : apt('install', '-y', '--no-install-recommends', ...whole);
+    for (const name of inside) if (result.status === 0) result = unpack(UNPACKED[name]);
+    return result;
+  };
+  const result = hasPackageLists() ? attempt() : undefined;
+  if (result?.status === 0) return result;
+  const update = apt('update');
+  return update.status === 0 ? attempt() : update;
 }
 
 function tail(result) {

@@ -20,6 +20,8 @@ export interface MockContainer {
   readonly bindings: Bindings;
   ports: Bindings;
   readonly body: Record<string, unknown>;
+  /** Who waits for its end. */
+  readonly waiting: (() => void)[];
 }
 
 /** What `echo` containers and execs do with their standard input. */
@@ -84,7 +86,7 @@ export class MockEngine {
 
   create(name: string, bindings: Bindings, body: Record<string, unknown> = {}): MockContainer {
     const id = ID(this.made++);
-    const container = { id, name, running: false, bindings, ports: {}, body };
+    const container = { id, name, running: false, bindings, ports: {}, body, waiting: [] };
     this.containers.set(id, container);
     this.tell('create', container);
     return container;
@@ -111,6 +113,7 @@ export class MockEngine {
     container.running = false;
     container.ports = {};
     this.tell('die', container);
+    for (const told of container.waiting.splice(0)) told();
   }
 
   remove(container: MockContainer): void {
@@ -241,7 +244,9 @@ export class MockEngine {
         this.die(container);
         return { status: 204 };
       case 'POST wait':
-        return { json: { StatusCode: 0 } };
+        response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+        container.waiting.push(() => response.end('{"StatusCode":0}\n'));
+        return undefined;
       case 'POST exec': {
         const id = `exec${this.execs.size}`;
         this.execs.set(id, { tty: false });
@@ -268,6 +273,12 @@ export class MockEngine {
     const line = upgrade ? '101 UPGRADED' : '200 OK';
     const fields = upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
     socket.write(`HTTP/1.1 ${line}\r\nContent-Type: ${RAW}\r\n${fields}\r\n`);
+    const name = /^POST \S*\/containers\/([^/]+)\/attach/.exec(head)?.[1];
+    // What runs in it ends with its standard input.
+    socket.once('close', () => {
+      const container = name === undefined ? undefined : this.find(name);
+      if (container !== undefined) this.die(container);
+    });
     this.stdin(socket);
   }
 }
