@@ -13,6 +13,7 @@ import {
   accessSync,
   constants,
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -97,8 +98,9 @@ const SEARCH_PATH = [
   '/lib/systemd',
 ];
 
-/** The full path of a program, looked for in PATH and the sbin folders; undefined if it is not there. */
+/** The full path of a program, looked for in PATH and the sbin folders, or of a file; undefined if it is not there. */
 export function which(program) {
+  if (program.startsWith('/')) return existsSync(program) ? program : undefined;
   for (const folder of SEARCH_PATH) {
     const path = join(folder || '.', program);
     try {

@@ -16,6 +16,9 @@ import type { VpnkitAssign } from './vpnkit.js';
 /** Time for a handshake, ms. */
 export const HANDSHAKE_TIMEOUT = 10_000;
 
+/** How long a connection without a handshake may be silent before it is a guest all the same, ms. */
+export const PROBE_PATIENCE = 500;
+
 /** What a stream carries. `vsock` is sniffed, and `connect` too: its listener serves the control API and both protocols. */
 export type StreamKind = 'qemu' | 'vpnkit' | 'connect' | 'vsock';
 
@@ -46,17 +49,35 @@ export function sniff(bytes: Uint8Array): 'vpnkit' | 'http' | undefined {
 }
 
 /**
+ * The first bytes of a peer that need not say anything: none when it is silent for PROBE_PATIENCE, undefined when it hung up.
+ * Whoever only looks whether somebody listens connects and hangs up; that is no guest.
+ */
+export async function firstBytes(channel: ByteChannel): Promise<Uint8Array | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const silent = new Promise<Uint8Array>((resolve) => {
+    // A turn later: what came while this process was held up is read first.
+    timer = setTimeout(() => setImmediate(() => resolve(new Uint8Array(0))), PROBE_PATIENCE);
+  });
+  try {
+    return await Promise.race([channel.read(), silent]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
  * Runs the handshake. Undefined: the connection became an HTTP client's. Rejects with the reason why there is no link;
- * the channel is closed then.
+ * the channel is closed then. `first`: bytes of a qemu peer that were read already.
  */
 export async function acceptLink(
   channel: ByteChannel,
   kind: StreamKind,
   deps: AcceptDeps,
+  first: Uint8Array = new Uint8Array(0),
 ): Promise<Accepted | undefined> {
   if (kind === 'qemu') {
     return {
-      link: channel.toLink('qemu', U32BE, new Uint8Array(0), deps),
+      link: channel.toLink('qemu', U32BE, first, deps),
       peer: { name: channel.name },
     };
   }

@@ -260,6 +260,20 @@ describe('connect', () => {
     expect(links).toHaveLength(0);
   });
 
+  it('takes nobody for a guest who only looks whether somebody listens', async () => {
+    await serve('qemu');
+    for (let n = 1; n <= 3; n++) {
+      const socket = await client();
+      socket.end();
+      await until(() => listener!.stats.probes === n);
+    }
+    expect(links).toHaveLength(0);
+    expect(listener!.stats).toMatchObject({ accepted: 0, refused: 0 });
+    // Nothing to say, and it stays: a guest.
+    await client();
+    await until(() => links.length === 1);
+  });
+
   it('bounds the handshakes under way', async () => {
     await serve('connect', { handshakeTimeout: 5000 });
     const waiting = await Promise.all(Array.from({ length: MAX_HANDSHAKES }, client));

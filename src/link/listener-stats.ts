@@ -10,9 +10,11 @@ export interface ListenerStats {
   /** vfkit: peers that made place for another one, the one that was silent the longest first. */
   evicted: number;
   redials: number;
+  /** qemu: connections that ended before they said anything. */
+  probes: number;
 }
 
 /** Counters at their beginning. */
 export function newStats(): ListenerStats {
-  return { links: 0, accepted: 0, refused: 0, overLimit: 0, evicted: 0, redials: 0 };
+  return { links: 0, accepted: 0, refused: 0, overLimit: 0, evicted: 0, redials: 0, probes: 0 };
 }

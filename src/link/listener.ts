@@ -8,7 +8,7 @@
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { NetproxyError } from '../core/index.js';
-import { acceptLink } from './accept.js';
+import { acceptLink, firstBytes } from './accept.js';
 import type { AcceptDeps, StreamKind } from './accept.js';
 import { bindServer } from './bind-server.js';
 import { SocketChannel } from './channel.js';
@@ -61,7 +61,7 @@ export async function listenLinks(
     throw new NetproxyError('ERR_NETPROXY_STATE', 'a vpnkit listener needs `assign`');
   }
   if (isPacketKind(kind)) return listenPackets(kind, spec.address, deps);
-  const door = new Door(kind, deps);
+  const door = new Door(kind, deps, spec.mode === 'listen');
   if (spec.mode === 'connect') return dialling(door, spec.address);
   const { address } = spec;
   if (address.transport === 'vsock') {
@@ -79,12 +79,14 @@ class Door {
   readonly deps: ListenDeps;
   readonly stats = newStats();
   closed = false;
+  private readonly listens: boolean;
   private readonly handshakes = new Set<ByteChannel>();
   private serial = 0;
 
-  constructor(kind: StreamKind, deps: ListenDeps) {
+  constructor(kind: StreamKind, deps: ListenDeps, listens: boolean) {
     this.kind = kind;
     this.deps = deps;
+    this.listens = listens;
   }
 
   /** A number for the next connection's name. */
@@ -102,7 +104,13 @@ class Door {
     }
     handshakes.add(channel);
     try {
-      const accepted = await acceptLink(channel, this.kind, deps);
+      const first = await this.firstWords(channel);
+      if (first === undefined) {
+        stats.probes++;
+        channel.destroy();
+        return undefined;
+      }
+      const accepted = await acceptLink(channel, this.kind, deps, first);
       if (accepted === undefined) return undefined;
       const { link, peer } = accepted;
       stats.accepted++;
@@ -117,6 +125,14 @@ class Door {
     } finally {
       handshakes.delete(channel);
     }
+  }
+
+  /** Of a peer that comes to us and has no handshake; nothing, and nobody waits, otherwise. Undefined: it is gone. */
+  private firstWords(channel: ByteChannel): Promise<Uint8Array | undefined> {
+    // Many silent guests at once must not keep each other out.
+    const crowded = this.handshakes.size > MAX_HANDSHAKES / 2;
+    if (this.kind !== 'qemu' || !this.listens || crowded) return Promise.resolve(new Uint8Array(0));
+    return firstBytes(channel);
   }
 
   /** Handshakes that end because the listener closes are no news. */

@@ -22,6 +22,8 @@ export interface MockContainer {
   readonly body: Record<string, unknown>;
   /** Who waits for its end. */
   readonly waiting: (() => void)[];
+  /** Who waits for its start. */
+  readonly beginning: (() => void)[];
 }
 
 /** What `echo` containers and execs do with their standard input. */
@@ -86,7 +88,7 @@ export class MockEngine {
 
   create(name: string, bindings: Bindings, body: Record<string, unknown> = {}): MockContainer {
     const id = ID(this.made++);
-    const container = { id, name, running: false, bindings, ports: {}, body, waiting: [] };
+    const container = { id, name, running: false, bindings, ports: {}, body, waiting: [], beginning: [] };
     this.containers.set(id, container);
     this.tell('create', container);
     return container;
@@ -106,6 +108,7 @@ export class MockEngine {
       ]),
     );
     this.tell('start', container);
+    for (const begin of container.beginning.splice(0)) begin();
   }
 
   die(container: MockContainer): void {
@@ -274,12 +277,20 @@ export class MockEngine {
     const fields = upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
     socket.write(`HTTP/1.1 ${line}\r\nContent-Type: ${RAW}\r\n${fields}\r\n`);
     const name = /^POST \S*\/containers\/([^/]+)\/attach/.exec(head)?.[1];
-    // What runs in it ends with its standard input.
-    socket.once('close', () => {
-      const container = name === undefined ? undefined : this.find(name);
-      if (container !== undefined) this.die(container);
-    });
-    this.stdin(socket);
+    const container = name === undefined ? undefined : this.find(name);
+    if (container === undefined) {
+      this.stdin(socket);
+      return;
+    }
+    // What runs in it ends with its standard input, which nobody reads before it runs.
+    const begin = (): void => {
+      socket.once('close', () => {
+        this.die(container);
+      });
+      this.stdin(socket);
+    };
+    if (container.running) begin();
+    else container.beginning.push(begin);
   }
 }
 
