@@ -7,6 +7,7 @@ export * from './hash.js';
 export * from './timers.js';
 export * from './errors.js';
 export * from './logger.js';
+export * from './bag.js';
 export * from './bucket.js';
 export * from './budget.js';
 export * from './memory.js';

@@ -7,6 +7,7 @@
  * costs a socket. A dial ends after DIAL_TIMEOUT or when the guest gives up.
  */
 import {
+  Bag,
   type Errno,
   type HostIo,
   type Ipv4,
@@ -14,10 +15,17 @@ import {
   type Millis,
   Timer,
   formatIpv4,
+  hashKey,
 } from '../core/index.js';
 import { UNREACHABLE_HOST, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
 import type { Decision, DialVerdict } from '../policy/index.js';
-import type { ConnectionOptions, Stack, StackPort, TcpSyn } from '../stack/index.js';
+import {
+  type ConnectionOptions,
+  FlowTable,
+  type Stack,
+  type StackPort,
+  type TcpSyn,
+} from '../stack/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 import { GuestStream } from './guest-stream.js';
 import type { HostDuplex } from './host-duplex.js';
@@ -93,10 +101,18 @@ export interface HeldDial {
   conclude(decision: Decision): void;
 }
 
-interface Dial {
+/** What a guest is dialling, and how often. */
+interface Destination {
+  readonly owner: number;
+  readonly ip: Ipv4;
+  readonly port: number;
+  dials: number;
+}
+
+export interface Dial {
   readonly flow: TcpFlow;
   readonly port: StackPort;
-  readonly destination: string;
+  readonly destination: Destination;
   target: { readonly host: string; readonly port: number; readonly receiveBuffer?: number | undefined };
   /** Called once when the guest gives up before there was a decision. */
   gone?: (() => void) | undefined;
@@ -118,11 +134,9 @@ export class OutboundTcp implements FlowOwner {
   private readonly logger: Logger;
   private readonly limits: OutboundLimits;
   private readonly options: ConnectionOptions;
-  private readonly dials = new Map<TcpFlow, Dial>();
-  private readonly perGuest = new Map<number, number>();
-  private readonly halfOpen = new Map<number, number>();
-  private readonly perDestination = new Map<string, number>();
-  private readonly live = new Set<TcpFlow>();
+  private readonly destinations: FlowTable<Destination>;
+  private readonly live = new Bag<TcpFlow>();
+  private pending = 0;
 
   constructor(
     stack: Stack,
@@ -136,6 +150,7 @@ export class OutboundTcp implements FlowOwner {
     this.logger = logger;
     this.limits = limits;
     this.options = options;
+    this.destinations = new FlowTable(hashKey(stack.deps.random));
   }
 
   get flowCount(): number {
@@ -147,7 +162,7 @@ export class OutboundTcp implements FlowOwner {
   }
 
   get pendingDials(): number {
-    return this.perGuest.size === 0 ? 0 : [...this.perGuest.values()].reduce((sum, n) => sum + n, 0);
+    return this.pending;
   }
 
   /**
@@ -189,7 +204,7 @@ export class OutboundTcp implements FlowOwner {
     return {
       conclude: (decision) => {
         dial.gone = undefined;
-        if (this.dials.get(dial.flow) === dial) this.conclude(dial, decision);
+        if (dial.flow.dial === dial) this.conclude(dial, decision);
       },
     };
   }
@@ -212,21 +227,22 @@ export class OutboundTcp implements FlowOwner {
   /** Keeps the SYN, and a place among the dials; undefined: a limit has answered it. */
   private dial(syn: TcpSyn, ip: Ipv4, port: number, name: string | undefined): Dial | undefined {
     const { counters, limits } = this;
-    const destination = `${syn.port.id}/${ip}:${port}`;
+    const owner = syn.port.id;
+    const known = this.destinations.find(owner, ip, port, 0);
     if (syn.port.endpoints.size >= Math.min(limits.flowsPerGuest, syn.port.maxFlows)) {
       counters.flowLimit++;
       syn.reject();
       return undefined;
     }
-    if ((this.perGuest.get(syn.port.id) ?? 0) >= limits.dialsPerGuest) {
+    if (syn.port.dials >= limits.dialsPerGuest) {
       counters.guestDialLimit++;
       return undefined;
     }
-    if ((this.halfOpen.get(syn.port.id) ?? 0) >= MAX_HALF_OPEN_PER_GUEST) {
+    if (syn.port.halfOpen >= MAX_HALF_OPEN_PER_GUEST) {
       counters.halfOpenLimit++;
       return undefined;
     }
-    if ((this.perDestination.get(destination) ?? 0) >= limits.dialsPerDestination) {
+    if (known !== undefined && known.dials >= limits.dialsPerDestination) {
       counters.destinationDialLimit++;
       return undefined;
     }
@@ -238,7 +254,7 @@ export class OutboundTcp implements FlowOwner {
     const dial: Dial = {
       flow,
       port: syn.port,
-      destination,
+      destination: known ?? { owner, ip, port, dials: 0 },
       target,
       way: undefined,
       tries: 0,
@@ -249,9 +265,11 @@ export class OutboundTcp implements FlowOwner {
       }),
     };
     this.live.add(flow);
-    this.dials.set(flow, dial);
-    bump(this.perGuest, syn.port.id, 1);
-    bump(this.perDestination, destination, 1);
+    flow.dial = dial;
+    this.pending++;
+    syn.port.dials++;
+    if (known === undefined) this.destinations.set(owner, ip, port, 0, dial.destination);
+    dial.destination.dials++;
     counters.dialed++;
     this.stack.shares.charge(syn.port, DIAL);
     this.stack.timers.set(dial.timer, this.stack.now() + limits.dialTimeout);
@@ -276,14 +294,14 @@ export class OutboundTcp implements FlowOwner {
   }
 
   flowAnswered(flow: TcpFlow): void {
-    const dial = this.dials.get(flow);
+    const { dial } = flow;
     if (dial === undefined || dial.halfOpen) return;
     dial.halfOpen = true;
-    bump(this.halfOpen, dial.port.id, 1);
+    dial.port.halfOpen++;
   }
 
   flowOpened(flow: TcpFlow): void {
-    const dial = this.dials.get(flow);
+    const { dial } = flow;
     const way = dial?.way;
     this.counters.opened++;
     if (dial !== undefined) dial.way = undefined;
@@ -298,7 +316,7 @@ export class OutboundTcp implements FlowOwner {
   }
 
   flowFailed(flow: TcpFlow, errno: Errno): void {
-    const dial = this.dials.get(flow);
+    const { dial } = flow;
     if (dial === undefined) return;
     const refusal = refusalOf(errno);
     if (refusal === 'retry' && dial.tries <= RETRIES) {
@@ -323,7 +341,7 @@ export class OutboundTcp implements FlowOwner {
   }
 
   flowClosed(flow: TcpFlow, end: TcpEnd): void {
-    if (this.dials.has(flow)) this.counters.cancelled++;
+    if (flow.dial !== undefined) this.counters.cancelled++;
     this.settle(flow);
     if (end === 'closed') this.counters.closed++;
     else this.counters.resets++;
@@ -344,15 +362,18 @@ export class OutboundTcp implements FlowOwner {
   }
 
   private settle(flow: TcpFlow): void {
-    const dial = this.dials.get(flow);
+    const { dial } = flow;
     if (dial === undefined) return;
-    this.dials.delete(flow);
+    flow.dial = undefined;
+    this.pending--;
     dial.gone?.();
     dial.way?.drop();
     this.stack.timers.cancel(dial.timer);
-    if (dial.halfOpen) bump(this.halfOpen, dial.port.id, -1);
-    bump(this.perGuest, dial.port.id, -1);
-    bump(this.perDestination, dial.destination, -1);
+    if (dial.halfOpen) dial.port.halfOpen--;
+    dial.port.dials--;
+    const { destination } = dial;
+    if (--destination.dials > 0) return;
+    this.destinations.delete(destination.owner, destination.ip, destination.port, 0);
   }
 
   private exhausted(errno: Errno): void {
@@ -362,10 +383,4 @@ export class OutboundTcp implements FlowOwner {
       every: 10_000,
     });
   }
-}
-
-function bump<K>(map: Map<K, number>, key: K, by: number): void {
-  const next = (map.get(key) ?? 0) + by;
-  if (next === 0) map.delete(key);
-  else map.set(key, next);
 }

@@ -5,7 +5,7 @@
  * Ethernet, from the gateway's address or, where the client's source is preserved, from the client's own; a refusal or silence of
  * the guest resets the client. With the PROXY protocol its header is the first that the guest reads. UDP: published-udp.ts.
  */
-import type { Errno, HostStream } from '../core/index.js';
+import { Bag, type Errno, type HostStream } from '../core/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 import { type HostSide, openHostSide } from './host-side.js';
 import { proxyHeader } from './proxy-protocol.js';
@@ -44,9 +44,7 @@ export class PublishedPort implements FlowOwner {
   readonly counters = publishedCounters();
   private readonly forwarder: Publisher;
   private side: HostSide | undefined;
-  private readonly live = new Set<TcpFlow>();
-  /** Those of `live` that the guest has not answered yet. */
-  private readonly opening = new Set<TcpFlow>();
+  private readonly live = new Bag<TcpFlow>();
   private readonly udp: PublishedUdp;
   /** Connections whose guest is being looked for. */
   private finding = 0;
@@ -145,7 +143,6 @@ export class PublishedPort implements FlowOwner {
       }
       flow.join(endpoint);
       this.live.add(flow);
-      this.opening.add(flow);
     });
     return flow;
   }
@@ -157,8 +154,7 @@ export class PublishedPort implements FlowOwner {
     return { ip, port: ip === config.gatewayIp ? undefined : remote?.port };
   }
 
-  flowOpened(flow: TcpFlow): void {
-    this.opening.delete(flow);
+  flowOpened(): void {
     this.counters.opened++;
   }
 
@@ -167,8 +163,7 @@ export class PublishedPort implements FlowOwner {
   }
 
   flowClosed(flow: TcpFlow, end: TcpEnd): void {
-    this.live.delete(flow);
-    const unanswered = this.opening.delete(flow);
+    const unanswered = this.live.delete(flow) && !flow.opened;
     if (end === 'closed') this.counters.closed++;
     else if (unanswered && end === 'reset') this.counters.refused++;
     else this.counters.resets++;

@@ -8,8 +8,16 @@
  * succeeded (RFC 9293 leaves the moment to us). Inbound ones open the guest's side first and read the host's client
  * only then, so that a refusal resets the client.
  */
-import { type Errno, type HostStream, type HostStreamHandler, type Ipv4, formatIpv4 } from '../core/index.js';
+import {
+  type Errno,
+  type HostStream,
+  type HostStreamHandler,
+  type Ipv4,
+  OUTSIDE,
+  formatIpv4,
+} from '../core/index.js';
 import type { TcpApplication, TcpEndpoint } from '../stack/index.js';
+import type { Dial } from './outbound-tcp.js';
 import type { TcpEnd } from '../tcp/index.js';
 
 /** `finding`: an inbound flow whose guest is being looked for; it has no endpoint yet. */
@@ -41,6 +49,12 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   preface: Uint8Array | undefined;
   endpoint!: TcpEndpoint;
   phase: FlowPhase;
+  /** In its owner's bag. */
+  place = OUTSIDE;
+  /** While an outbound flow waits for its host, or for the guest's ACK. */
+  dial: Dial | undefined;
+  /** Both sides stood at some time. */
+  opened = false;
   bytesToHost = 0;
   bytesToGuest = 0;
   private stream: HostStream | undefined;
@@ -135,6 +149,7 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
 
   established(): void {
     this.phase = 'open';
+    this.opened = true;
     this.owner.flowOpened(this);
     if (this.preface !== undefined) this.sendPreface(this.preface);
     this.pullFromHost();

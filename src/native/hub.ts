@@ -8,6 +8,7 @@
 import type { Memory, Region, Wakeup } from '../core/index.js';
 import type { NativeAddon, Poller } from './addon.js';
 import { READ } from './constants.js';
+import { Watchers } from './watchers.js';
 
 /** Ready handles reported per wake-up; epoll reports the others at the next. */
 const READY_MAX = 1024;
@@ -33,7 +34,7 @@ export class Hub {
   readonly poller: Poller;
   readonly memory: Memory;
   private readonly ready = new Int32Array(READY_MAX * 2);
-  private readonly watchers = new Map<number, Watcher>();
+  private readonly watchers = new Watchers();
   /** How many of them keep the process alive. */
   private watched = 0;
   private graves: Region[] = [];
@@ -96,7 +97,7 @@ export class Hub {
 
   /** As `watch`, without a function for each handle. */
   watchBy(handle: number, watcher: Watcher): void {
-    if (!this.watchers.has(handle) && this.watched++ === 0) this.poller.ref();
+    if (this.watchers.get(handle) === undefined && this.watched++ === 0) this.poller.ref();
     this.watchers.set(handle, watcher);
   }
 

@@ -1,7 +1,6 @@
 /** A port of the virtual switch, seen from the stack: where one guest is attached. */
 import { NeighbourTable, type Neighbour } from '../arp/index.js';
-import type { Budget, FrameOutput, Millis } from '../core/index.js';
-import { Bucket } from '../core/index.js';
+import { Bag, Bucket, type Budget, type FrameOutput, type Millis } from '../core/index.js';
 import { FragmentIds } from '../ipv4/index.js';
 import type { ChallengeLimit } from '../tcp/index.js';
 import { Use } from './shares.js';
@@ -74,7 +73,10 @@ export class StackPort {
   /** Its name, for people. */
   label: string;
   /** TCP endpoints of this guest, to be ended when it goes. */
-  readonly endpoints = new Set<TcpEndpoint>();
+  readonly endpoints = new Bag<TcpEndpoint>();
+  /** Of them, those whose host is being dialled, and those that were answered and wait for the guest's ACK. */
+  dials = 0;
+  halfOpen = 0;
   /** Memory that this guest's flows hold, and what they are promised together. */
   readonly budget: Budget;
   readonly windows: WindowShare;

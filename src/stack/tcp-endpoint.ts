@@ -3,7 +3,15 @@
  * and Ethernet, arms its timer, and tells its application at the end of each batch what happened in it.
  */
 import type { Neighbour } from '../arp/index.js';
-import { type Deadline, type Ipv4, type Millis, type Seq, TX_CHECKSUM, UNSET } from '../core/index.js';
+import {
+  type Deadline,
+  type Ipv4,
+  type Millis,
+  OUTSIDE,
+  type Seq,
+  TX_CHECKSUM,
+  UNSET,
+} from '../core/index.js';
 import { ETH_HEADER } from '../ethernet/index.js';
 import { DEFAULT_TTL, IP_DONT_FRAGMENT, IP_HEADER, PROTOCOL_TCP, writeIpv4Header } from '../ipv4/index.js';
 import {
@@ -59,6 +67,8 @@ export class TcpEndpoint implements TcpOwner, Deadline {
   pins = false;
   /** See WindowShare. */
   epoch = 0;
+  /** In the port's bag of endpoints. */
+  place = OUTSIDE;
   /** Stands in the port's list of endpoints that wait for the link. */
   held = false;
   private events = 0;
