@@ -1,7 +1,7 @@
 /**
  * Where netproxy's time goes: one metric with the V8 profiler in the measured process.
  *
- *   npm run bench -- profile tcp_up_1 [--mtu 1500] [--ours netproxy-tap] [--secs 3] [--tree DIR] [--top 25] [--heap | --perf] [--out FILE]
+ *   npm run bench -- profile tcp_up_1 [--mtu 1500] [--ours netproxy-tap] [--secs 3] [--warm 1] [--tree DIR] [--top 25] [--heap | --perf] [--out FILE]
  *
  * Self time by function, of the time in which the process was not idle; what runs in the addon, and in the kernel for it,
  * stands under the function that called it. --heap: bytes allocated by function instead, by sampling;
@@ -20,14 +20,14 @@ import { BENCH, BenchError, Child, ROOT, buildTools, sleep, which } from './lib/
 const PROBE = path.join(BENCH, 'lib', 'probe.mjs');
 
 function parse(argv) {
-  const options = { mtu: 1500, ours: 'netproxy-tap', secs: 3, tree: ROOT, top: 25 };
+  const options = { mtu: 1500, ours: 'netproxy-tap', secs: 3, warm: 1, tree: ROOT, top: 25 };
   for (let i = 0; i < argv.length; i++) {
     const name = argv[i].replace(/^--/, '');
     if (name === argv[i]) options.metric = name;
     else if (name === 'heap' || name === 'perf') options[name] = true;
-    else if (['mtu', 'ours', 'secs', 'tree', 'top', 'out'].includes(name)) {
+    else if (['mtu', 'ours', 'secs', 'warm', 'tree', 'top', 'out'].includes(name)) {
       const value = argv[++i];
-      options[name] = ['mtu', 'secs', 'top'].includes(name) ? Number(value) : value;
+      options[name] = ['mtu', 'secs', 'warm', 'top'].includes(name) ? Number(value) : value;
     } else throw new BenchError(`unknown option ${argv[i]}`);
   }
   options.tree = path.resolve(options.tree);
@@ -149,7 +149,7 @@ async function main(argv) {
   try {
     await lab.up();
     // Once without, so that the compiler has done its work.
-    await metric.run(lab, { secs: 1, warm: 0.5 });
+    await metric.run(lab, { secs: options.warm, warm: 0.5 });
     const { pid } = lab.peers[0];
     if (options.perf) {
       await perf(lab, metric, pid, options);

@@ -10,28 +10,22 @@ const OUTSIDE = -1;
 /** Out of the heap and about to fire. */
 const DUE = -2;
 
-/** One deadline; `at`, `index` and `key` are changed by `Timers` only. An owner of one deadline may be it itself. */
+/** One deadline; `at` and `index` are changed by `Timers` only. An owner of one deadline may be it itself. */
 export interface Deadline {
   /** When it fires; Infinity when it is not set. */
   at: Millis;
-  /** Position in the heap, OUTSIDE, or DUE; `key` is the time the heap believes. */
+  /** Position in the heap, OUTSIDE, or DUE. */
   index: number;
-  key: Millis;
   fire(now: Millis): void;
 }
 
-/** What `at`, `index` and `key` are before a deadline is set. */
-export const UNSET: { readonly at: Millis; readonly index: number; readonly key: Millis } = {
-  at: NEVER,
-  index: OUTSIDE,
-  key: NEVER,
-};
+/** What `at` and `index` are before a deadline is set. */
+export const UNSET: { readonly at: Millis; readonly index: number } = { at: NEVER, index: OUTSIDE };
 
 /** A deadline with a function. Reused: an owner keeps its Timer as long as it lives. */
 export class Timer implements Deadline {
   at = UNSET.at;
   index = UNSET.index;
-  key = UNSET.key;
   readonly fire: (now: Millis) => void;
 
   constructor(fire: (now: Millis) => void) {
@@ -41,6 +35,8 @@ export class Timer implements Deadline {
 
 export class Timers {
   private readonly heap: Deadline[] = [];
+  /** When the heap believes that each of them fires: apart, for a number of an object of many kinds is an object of its own. */
+  private keys = new Float64Array(64);
   private readonly due: Deadline[] = [];
 
   /** How many timers stand in the heap, cancelled ones that have not come up included. */
@@ -56,15 +52,11 @@ export class Timers {
       timer.index = OUTSIDE;
       return;
     }
-    if (timer.index < 0) {
-      timer.key = at;
-      timer.index = this.heap.length;
+    const { index } = timer;
+    if (index < 0) {
       this.heap.push(timer);
-      this.up(timer);
-    } else if (at < timer.key) {
-      timer.key = at;
-      this.up(timer);
-    }
+      this.up(timer, this.heap.length - 1, at);
+    } else if (at < this.keys[index]!) this.up(timer, index, at);
   }
 
   cancel(timer: Deadline): void {
@@ -76,12 +68,13 @@ export class Timers {
 
   /** True when `run` has something to do before `promised`. Asked all the time, so it hands no number out. */
   sooner(): boolean {
+    const { promised } = this;
     for (;;) {
       const top = this.heap[0];
-      if (top === undefined || top.key >= this.promised) return false;
-      if (top.at <= top.key) return true;
-      top.key = top.at;
-      this.down(top);
+      if (top === undefined || this.keys[0]! >= promised) return false;
+      const { at } = top;
+      if (at <= this.keys[0]!) return true;
+      this.down(top, 0, at);
     }
   }
 
@@ -90,9 +83,9 @@ export class Timers {
     for (;;) {
       const top = this.heap[0];
       if (top === undefined) return NEVER;
-      if (top.at <= top.key) return top.key;
-      top.key = top.at;
-      this.down(top);
+      const { at } = top;
+      if (at <= this.keys[0]!) return this.keys[0]!;
+      this.down(top, 0, at);
     }
   }
 
@@ -122,49 +115,63 @@ export class Timers {
   }
 
   private remove(timer: Deadline): void {
-    const { heap } = this;
+    const { heap, keys } = this;
     const last = heap.pop()!;
+    const { index } = timer;
     if (last !== timer) {
-      heap[timer.index] = last;
-      last.index = timer.index;
-      this.up(last);
-      this.down(last);
+      const key = keys[heap.length]!;
+      if (index > 0 && keys[(index - 1) >> 2]! > key) this.up(last, index, key);
+      else this.down(last, index, key);
     }
     timer.index = OUTSIDE;
-    timer.key = NEVER;
   }
 
-  private up(timer: Deadline): void {
+  /** Puts a timer where its key belongs, from `index` towards the top. */
+  private up(timer: Deadline, index: number, key: Millis): void {
     const { heap } = this;
-    let at = timer.index;
+    if (index >= this.keys.length) this.widen();
+    const { keys } = this;
+    let at = index;
     while (at > 0) {
       const parentAt = (at - 1) >> 2;
+      if (keys[parentAt]! <= key) break;
       const parent = heap[parentAt]!;
-      if (parent.key <= timer.key) break;
       heap[at] = parent;
+      keys[at] = keys[parentAt]!;
       parent.index = at;
       at = parentAt;
     }
     heap[at] = timer;
+    keys[at] = key;
     timer.index = at;
   }
 
-  private down(timer: Deadline): void {
-    const { heap } = this;
-    let at = timer.index;
+  /** The same from `index` downwards. */
+  private down(timer: Deadline, index: number, key: Millis): void {
+    const { heap, keys } = this;
+    const { length } = heap;
+    let at = index;
     for (;;) {
       const first = at * 4 + 1;
-      if (first >= heap.length) break;
+      if (first >= length) break;
       let best = first;
-      const end = Math.min(first + 4, heap.length);
-      for (let i = first + 1; i < end; i++) if (heap[i]!.key < heap[best]!.key) best = i;
+      const end = Math.min(first + 4, length);
+      for (let i = first + 1; i < end; i++) if (keys[i]! < keys[best]!) best = i;
+      if (keys[best]! >= key) break;
       const child = heap[best]!;
-      if (child.key >= timer.key) break;
       heap[at] = child;
+      keys[at] = keys[best]!;
       child.index = at;
       at = best;
     }
     heap[at] = timer;
+    keys[at] = key;
     timer.index = at;
+  }
+
+  private widen(): void {
+    const keys = new Float64Array(2 * this.keys.length);
+    keys.set(this.keys);
+    this.keys = keys;
   }
 }

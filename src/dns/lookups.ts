@@ -25,7 +25,6 @@ export interface LookupOwner {
 export class Waiting implements Deadline {
   at = UNSET.at;
   index = UNSET.index;
-  key = UNSET.key;
   readonly lookup: Lookup;
   readonly query: DnsQuery;
   readonly transport: DnsTransport;

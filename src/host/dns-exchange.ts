@@ -46,7 +46,6 @@ interface Attempt {
 export class Exchange implements Deadline, DatagramClient {
   at = UNSET.at;
   index = UNSET.index;
-  key = UNSET.key;
   private readonly owner: ExchangeOwner;
   private readonly asked: Uint8Array;
   private readonly id: number;

@@ -166,6 +166,8 @@ export class Shares {
   /** A smaller margin for those whose bytes cost far more than the others'. */
   private judge(): void {
     const { ports } = this;
+    // One alone has nobody to be compared with.
+    if (ports.length < 2) return;
     for (let i = 0; i < ports.length; i++) this.moved += countMoved(ports[i]!);
     for (let i = 0; i < ports.length; i++) {
       const { use } = ports[i]!;

@@ -58,7 +58,6 @@ export class TcpEndpoint implements TcpOwner, Deadline {
   readonly remotePort: number;
   at = UNSET.at;
   index = UNSET.index;
-  key = UNSET.key;
   connection!: TcpConnection;
   application!: TcpApplication;
   /** Stands in the stack's list of endpoints to process. */

@@ -116,7 +116,7 @@ function* everything(): Generator<Cell> {
 }
 
 describe('the matrix of channels', () => {
-  it('as reviewed', async () => {
+  it('as reviewed', { timeout: 120_000 }, async () => {
     await expect(table(FAST)).toMatchFileSnapshot('./fixtures/matrix.txt');
   });
 

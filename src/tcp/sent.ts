@@ -15,8 +15,8 @@ export const LOST = 2;
 /** Most runs: what goes beyond is not cut by SACK, and new bursts are told as one. */
 export const MAX_RUNS = 2048;
 
-/** Most runs kept for reuse. */
-const MAX_SPARES = 32;
+/** Most runs kept for reuse, by all connections together. */
+const MAX_SPARES = 4096;
 
 export class Run {
   start: Seq;
@@ -43,6 +43,41 @@ export class Run {
   }
 }
 
+/**
+ * Runs that are not used, by `next`: acknowledgments come in bursts, and free as many as are sent then. One for all connections,
+ * so that an idle one keeps none.
+ */
+class Spares {
+  private first: Run | undefined;
+  private count = 0;
+
+  keep(run: Run): void {
+    if (this.count === MAX_SPARES) return;
+    run.previous = undefined;
+    run.next = this.first;
+    this.first = run;
+    this.count++;
+  }
+
+  take(start: Seq, end: Seq, sentAt: Millis, order: number): Run {
+    const { first } = this;
+    if (first === undefined) return new Run(start, end, sentAt, order);
+    this.first = first.next;
+    this.count--;
+    first.next = undefined;
+    first.start = start;
+    first.end = end;
+    first.sentAt = sentAt;
+    first.order = order;
+    first.state = OUT;
+    first.again = false;
+    first.often = false;
+    return first;
+  }
+}
+
+const spares = new Spares();
+
 /** Is told of every run, or part of one up to `end`, that was not known to have arrived until now, in ascending order. */
 export interface Arrivals {
   arrived(run: Run, end: Seq): void;
@@ -58,9 +93,6 @@ export class SentQueue {
   runs = 0;
   /** Departures so far. */
   order = 0;
-  /** Runs that are not used, by `next`: acknowledgments come in bursts, and free as many as are sent then. */
-  private spare: Run | undefined;
-  private spares = 0;
   /** The lost run with the lowest sequence number. */
   firstLost: Run | undefined;
 
@@ -68,7 +100,7 @@ export class SentQueue {
   append(start: Seq, end: Seq, now: Millis): void {
     const { tail } = this;
     if (tail?.state === OUT && !tail.again && this.joins(tail, now)) tail.end = end;
-    else this.insertAfter(tail, this.fresh(start, end, now, ++this.order));
+    else this.insertAfter(tail, spares.take(start, end, now, ++this.order));
   }
 
   /** SND.UNA has moved to `una`. */
@@ -81,15 +113,12 @@ export class SentQueue {
       if (run.state !== OUT) this.settle(run, run.length);
       if (run === this.firstLost) this.firstLost = nextLost(next);
       this.runs--;
-      this.keep(run);
+      spares.keep(run);
       run = next;
     }
     this.head = run;
     if (run === undefined) {
       this.tail = undefined;
-      // An idle connection keeps one.
-      if (this.spare !== undefined) this.spare.next = undefined;
-      this.spares = Math.min(this.spares, 1);
       return;
     }
     run.previous = undefined;
@@ -194,33 +223,9 @@ export class SentQueue {
     return part;
   }
 
-  private keep(run: Run): void {
-    if (this.spares === MAX_SPARES) return;
-    run.previous = undefined;
-    run.next = this.spare;
-    this.spare = run;
-    this.spares++;
-  }
-
-  private fresh(start: Seq, end: Seq, sentAt: Millis, order: number): Run {
-    const { spare } = this;
-    if (spare === undefined) return new Run(start, end, sentAt, order);
-    this.spare = spare.next;
-    this.spares--;
-    spare.next = undefined;
-    spare.start = start;
-    spare.end = end;
-    spare.sentAt = sentAt;
-    spare.order = order;
-    spare.state = OUT;
-    spare.again = false;
-    spare.often = false;
-    return spare;
-  }
-
   /** Cuts a run in two at `at`; returns the second. */
   private split(run: Run, at: Seq): Run {
-    const rest = this.fresh(at, run.end, run.sentAt, run.order);
+    const rest = spares.take(at, run.end, run.sentAt, run.order);
     rest.state = run.state;
     rest.again = run.again;
     rest.often = run.often;

@@ -129,7 +129,7 @@ describe('isolation', () => {
 });
 
 describe('a thousand flows', () => {
-  it('share a link fairly, up and down', async () => {
+  it('share a link fairly, up and down', { timeout: 120_000 }, async () => {
     await using lab = await testNetwork({ subnet: '10.0.0.0/16' });
     const flows = 1000;
     const { clients, servers } = await connections(lab, flows);

@@ -93,7 +93,7 @@ export abstract class Window implements CongestionController {
   /** The window stays a whole number; what is less is kept for later. */
   protected grow(bytes: number): void {
     this.fraction += bytes;
-    const whole = Math.floor(this.fraction);
+    const whole = Math.trunc(this.fraction) | 0;
     this.fraction -= whole;
     this.cwnd += whole;
   }
