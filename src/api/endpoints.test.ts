@@ -147,6 +147,41 @@ const REQUESTS: Readonly<Record<string, readonly Asked[]>> = {
     { line: 'GET /v1/ports?port=8080', status: 200, holds: { id: 1 } },
     { line: 'GET /v1/ports?after=9', status: 200 },
   ],
+  'GET /v1/proxy': [{ line: 'GET /v1/proxy', status: 200, holds: { source: 'none', http: [], sources: [] } }],
+  'PUT /v1/proxy': [
+    {
+      line: 'PUT /v1/proxy',
+      body: { http: ['http://me:secret@proxy.test:3128'], noProxy: ['.corp'] },
+      status: 200,
+      holds: { source: 'api', https: ['http://proxy.test:3128'], noProxy: ['.corp'] },
+    },
+    { line: 'PUT /v1/proxy', body: {}, status: 400 },
+    { line: 'PUT /v1/proxy', body: { http: ['ftp://x'] }, status: 400 },
+    { line: 'PUT /v1/proxy', body: { pac: 'gopher://x' }, status: 400 },
+    { line: 'PUT /v1/proxy', body: { http: Array<string>(17).fill('a') }, status: 400 },
+  ],
+  'PATCH /v1/proxy': [
+    {
+      line: 'PATCH /v1/proxy',
+      body: { https: ['direct'] },
+      status: 200,
+      holds: { source: 'api', http: ['http://proxy.test:3128'], https: ['direct'], noProxy: ['.corp'] },
+    },
+    { line: 'PATCH /v1/proxy', body: { noProxy: ['a..b'] }, status: 400 },
+  ],
+  'POST /v1/proxy/explain': [
+    {
+      line: 'POST /v1/proxy/explain',
+      body: { url: 'http://a.corp/secret' },
+      status: 200,
+      holds: { url: 'http://a.corp/', upstreams: ['direct'], past: '.corp' },
+    },
+    { line: 'POST /v1/proxy/explain', body: { url: 'ftp://x' }, status: 400 },
+  ],
+  'DELETE /v1/proxy': [
+    { line: 'DELETE /v1/proxy', status: 204 },
+    { line: 'DELETE /v1/proxy', status: 404 },
+  ],
   'GET /v1/dns/explain': [
     {
       line: 'GET /v1/dns/explain?name=gateway.docker.internal',

@@ -57,7 +57,7 @@ export interface Listing<T = unknown> {
 /** What `stream` endpoints give: called with the response when it is theirs; resolves when they are done. */
 export type StreamWriter = (response: ServerResponse, request: IncomingMessage) => void | Promise<void>;
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface Route {
   readonly method: Method;

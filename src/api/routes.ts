@@ -7,6 +7,7 @@ import { flowRoutes } from './routes/flows.js';
 import { guestRoutes } from './routes/guests.js';
 import { policyRoutes } from './routes/policy.js';
 import { portRoutes } from './routes/ports.js';
+import { proxyRoutes } from './routes/proxy.js';
 import { programRoutes } from './routes/program.js';
 import { statusRoutes } from './routes/status.js';
 import { streamRoutes } from './routes/streams.js';
@@ -29,6 +30,7 @@ export const ROUTES: readonly Route[] = [
   ...portRoutes,
   ...dnsRoutes,
   ...policyRoutes,
+  ...proxyRoutes,
   ...programRoutes,
   ...streamRoutes,
 ];

@@ -2,6 +2,7 @@
 import type * as z from 'zod';
 import type * as policy from './policy-schemas.js';
 import type * as dns from './dns-schemas.js';
+import type * as proxy from './proxy-schemas.js';
 import type * as schemas from './schemas.js';
 
 export type ApiVersion = z.output<typeof schemas.versionSchema>;
@@ -27,5 +28,8 @@ export type ApiExplanation = z.output<typeof policy.explanationSchema>;
 export type ApiEvent = z.output<typeof schemas.eventSchema>;
 export type ApiDnsExplanation = z.output<typeof dns.dnsExplanationSchema>;
 export type ApiDnsAnswer = z.output<typeof dns.dnsAnswerSchema>;
+export type ApiProxy = z.output<typeof proxy.proxySchema>;
+export type ApiProxyChoice = z.output<typeof proxy.proxyChoiceSchema>;
+export type ApiProxyExplanation = z.output<typeof proxy.proxyExplanationSchema>;
 export type ApiZone = z.output<typeof schemas.zoneSchema>;
 export type ApiTcpInfo = z.output<typeof schemas.tcpInfoSchema>;

@@ -21,6 +21,7 @@ import {
   publishFlags,
   switchFlags,
 } from './flags.js';
+import { proxyCommands } from './proxy-commands.js';
 import { proxyFlags } from './proxy-flags.js';
 import { remoteFlags } from './remote.js';
 import { type Done, remoteCommands } from './remote-commands.js';
@@ -86,6 +87,7 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   explainCommand(program, terminal, done);
   remoteCommands(program, terminal, done);
   dnsCommands(program, terminal, done);
+  proxyCommands(program, terminal, done);
   configCommand(program, terminal, done);
   dockerCommand(program, terminal, done);
   dropInCommands(program, terminal, done);

@@ -19,6 +19,9 @@ import type {
   ApiPolicyChange,
   ApiPort,
   ApiPublish,
+  ApiProxy,
+  ApiProxyChoice,
+  ApiProxyExplanation,
   ApiQuestion,
   ApiRule,
   ApiRuleAdd,
@@ -218,6 +221,31 @@ export class ApiClient {
   /** What would become of a flow. */
   explain(query: ApiExplainQuery): Promise<ApiExplanation> {
     return this.get('/v1/policy/explain', query);
+  }
+
+  /** Whom HTTP requests go to, who says so, and how the upstreams do. */
+  proxy(): Promise<ApiProxy> {
+    return this.get('/v1/proxy');
+  }
+
+  /** Goes before all other settings, from the next request on. Rejects with ERR_NETPROXY_CONFIG. */
+  setProxy(choice: ApiProxyChoice): Promise<ApiProxy> {
+    return this.ask({ method: 'PUT', path: '/v1/proxy', body: choice });
+  }
+
+  /** The same; what is left out stays what it is at this moment. */
+  changeProxy(choice: ApiProxyChoice): Promise<ApiProxy> {
+    return this.ask({ method: 'PATCH', path: '/v1/proxy', body: choice });
+  }
+
+  /** Takes back what was set; rejects when nothing was. */
+  async clearProxy(): Promise<void> {
+    await this.transport.json({ method: 'DELETE', path: '/v1/proxy' });
+  }
+
+  /** Whom a request for a URL would go to, and why. */
+  explainProxy(url: string): Promise<ApiProxyExplanation> {
+    return this.ask({ method: 'POST', path: '/v1/proxy/explain', body: { url } });
   }
 
   async logLevel(): Promise<ApiLogLevel['level']> {

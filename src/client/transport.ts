@@ -8,7 +8,7 @@ import { type DoorAddress, formatLinkAddress } from '../link/index.js';
 const TIMEOUT = 30_000;
 
 export interface Ask {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly query?: object;
   readonly body?: unknown;

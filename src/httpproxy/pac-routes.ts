@@ -63,7 +63,7 @@ export class PacRoutes {
       status: 503,
       error: 'proxy_configuration_error',
       message: why,
-      check: 'Check the proxy auto-config file.',
+      check: 'Check the proxy auto-config file; netproxy proxy explain tells what it says of a URL.',
     });
   }
 

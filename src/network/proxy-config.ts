@@ -23,18 +23,39 @@ export function chosenSettings(
   makePac: (where: string) => Pac,
 ): (ProxySettings & { readonly finder?: Pac | undefined }) | undefined {
   if (http === undefined && https === undefined && pac === undefined) return undefined;
-  const list = new NoProxy(noProxy ?? []);
-  if (list.invalid.length > 0)
-    throw new NetproxyError(
-      'ERR_NETPROXY_CONFIG',
-      `${key}.noProxy: "${list.invalid[0]!}" is neither a name nor an address nor a network`,
-    );
   return {
     ...NO_SETTINGS,
     http: (http ?? []).map(parseUpstream),
     https: (https ?? http ?? []).map(parseUpstream),
-    noProxy: list,
+    noProxy: listOf(noProxy ?? [], key),
     source,
     finder: pac === undefined ? undefined : makePac(pac),
   };
+}
+
+/** Settings with some of them replaced. Throws ERR_NETPROXY_CONFIG. */
+export function changedSettings(
+  settings: ProxySettings,
+  { http, https, noProxy, pac }: ProxyChoice,
+  source: string,
+  key: string,
+  makePac: (where: string) => Pac,
+): ProxySettings {
+  return {
+    ...settings,
+    http: http?.map(parseUpstream) ?? settings.http,
+    https: https?.map(parseUpstream) ?? settings.https,
+    noProxy: noProxy === undefined ? settings.noProxy : listOf(noProxy, key),
+    source,
+    finder: pac === undefined ? settings.finder : makePac(pac),
+  };
+}
+
+function listOf(noProxy: readonly string[], key: string): NoProxy {
+  const list = new NoProxy(noProxy);
+  if (list.invalid.length === 0) return list;
+  throw new NetproxyError(
+    'ERR_NETPROXY_CONFIG',
+    `${key}.noProxy: "${list.invalid[0]!}" is neither a name nor an address nor a network`,
+  );
 }

@@ -18,7 +18,7 @@ import {
   formatHost,
   parseAuthority,
 } from '../httpproxy/index.js';
-import { type ProxyChoice, chosenSettings } from './proxy-config.js';
+import { type ProxyChoice, changedSettings, chosenSettings } from './proxy-config.js';
 
 /** One upstream and how it does. Times are means, ms; absent before there is one. */
 export interface ProxyUpstreamStatus {
@@ -75,7 +75,8 @@ export interface ProxyControlParts {
 
 export class ProxyControl {
   private readonly parts: ProxyControlParts;
-  private choice: ProxyChoice = {};
+  /** Made for what was set; others belong to their sources. */
+  private pac: Pac | undefined;
 
   constructor(parts: ProxyControlParts) {
     this.parts = parts;
@@ -109,25 +110,25 @@ export class ProxyControl {
 
   /** Goes before the configuration and all else, from the next request on, until `clear`. Throws ERR_NETPROXY_CONFIG. */
   set(choice: ProxyChoice): void {
-    const settings = chosenSettings(choice, 'the control API', 'proxy', this.parts.makePac);
+    const settings = chosenSettings(choice, SOURCE, 'proxy', this.parts.makePac);
     if (settings === undefined)
       throw new NetproxyError('ERR_NETPROXY_CONFIG', 'the proxy settings name nobody', {
         remedy: 'Give http, https or pac; http: ["direct"] goes straight.',
       });
     this.replace(settings);
-    this.choice = choice;
   }
 
-  /** Changes what is given of what was set. Throws ERR_NETPROXY_CONFIG. */
-  change(choice: ProxyChoice): void {
-    this.set({ ...this.choice, ...choice });
+  /** The same for what is given; what is left out stays what it is at this moment. Rejects with ERR_NETPROXY_CONFIG. */
+  async change(choice: ProxyChoice): Promise<void> {
+    const { stack, makePac } = this.parts;
+    const now = await shown(stack.current());
+    this.replace(changedSettings(now, choice, SOURCE, 'proxy', makePac));
   }
 
   /** Takes back what was set; false: nothing was. */
   clear(): boolean {
     const had = this.parts.stack.live !== undefined;
     this.replace(undefined);
-    this.choice = {};
     return had;
   }
 
@@ -153,9 +154,12 @@ export class ProxyControl {
 
   private replace(settings: ProxySettings | undefined): void {
     const { stack } = this.parts;
-    const old = stack.live?.finder;
+    const { finder } = settings ?? {};
+    const others = stack.all().map((one) => (one.name === 'api' ? undefined : one.settings.finder));
+    const old = this.pac;
     stack.live = settings;
-    if (old instanceof Pac) old.close();
+    this.pac = finder instanceof Pac && !others.includes(finder) ? finder : undefined;
+    if (old !== this.pac) old?.close();
   }
 
   private upstreams(named: readonly Upstream[]): readonly ProxyUpstreamStatus[] {
@@ -178,6 +182,7 @@ export class ProxyControl {
   }
 }
 
+const SOURCE = 'the control API';
 const NOBODY = { name: 'none', settings: NO_SETTINGS } as const;
 
 /** What the settings come to: those of the system are asked for. */

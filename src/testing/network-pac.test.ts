@@ -61,7 +61,7 @@ describe('a proxy auto-config file', () => {
     const answer = await ask(lab, GET);
     expect(answer).toContain(words);
     if (words === '503')
-      expect(answer).toMatch(/error=proxy_configuration_error[^]*nothing[^]*Check the proxy auto-config/);
+      expect(answer).toMatch(/error=proxy_configuration_error[^]*nothing[^]*netproxy proxy explain/);
     expect(lab.network.stats().httpProxy).toMatchObject({ pac: { failed: 1 } });
   });
 
