@@ -7,6 +7,7 @@ import {
   cidrContains,
   cidrLast,
   formatCidr,
+  formatIpv4,
   ipv4,
   isGroupMac,
   parseCidr,
@@ -119,4 +120,16 @@ export function parseGuestMac(text: string | undefined): Mac | undefined {
   throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${text}" is no MAC address`, {
     remedy: 'Allowed is a MAC address such as 52:54:00:12:34:56.',
   });
+}
+
+/** As text. */
+export function formatAddresses({ subnet, gatewayIp, gatewayMac, guestIp, hostAlias, mtu }: Addresses) {
+  return {
+    subnet: formatCidr(subnet),
+    gateway: formatIpv4(gatewayIp),
+    gatewayMac,
+    guest: formatIpv4(guestIp),
+    hostAlias: hostAlias === undefined ? undefined : formatIpv4(hostAlias),
+    mtu,
+  };
 }

@@ -2,19 +2,10 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import {
-  type Ipv4,
-  type Link,
-  NetproxyError,
-  silentLogger,
-  formatCidr,
-  formatIpv4,
-  macHigh,
-  macLow,
-} from '../core/index.js';
+import { type Ipv4, type Link, NetproxyError, silentLogger, macHigh, macLow } from '../core/index.js';
 import { type PublishSpec, expandPublish } from '../forwarder/index.js';
 import { type ListenKind, type TapOptions, captureBatch } from '../link/index.js';
-import { parseGuestMac } from './addresses.js';
+import { formatAddresses, parseGuestMac } from './addresses.js';
 import { readRule } from '../policy/index.js';
 import { type Parts, assemble } from './assemble.js';
 import type { DnsControl } from './dns-control.js';
@@ -110,15 +101,7 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   }
 
   get addresses() {
-    const { subnet, gatewayIp, gatewayMac, guestIp, hostAlias, mtu } = this.parts.addresses;
-    return {
-      subnet: formatCidr(subnet),
-      gateway: formatIpv4(gatewayIp),
-      gatewayMac,
-      guest: formatIpv4(guestIp),
-      hostAlias: hostAlias === undefined ? undefined : formatIpv4(hostAlias),
-      mtu,
-    };
+    return formatAddresses(this.parts.addresses);
   }
 
   /** What can be seen and changed of the gateway's DNS. */
