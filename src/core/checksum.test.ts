@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checksum, finish, fold, pseudoSum, sumBytes, sumOdd } from './checksum.js';
+import { checksum, finish, fold, pseudoSum, sumBytes } from './checksum.js';
 
 /** RFC 1071 section 4.1, word by word. */
 function reference(bytes: Uint8Array): number {
@@ -32,11 +32,11 @@ describe('the Internet checksum (RFC 1071)', () => {
         const shifted = new Uint8Array(offset + bytes.length + 3).fill(0xa5);
         shifted.set(bytes, offset);
         expect(checksum(shifted, offset, bytes.length)).toBe(reference(bytes));
-        const split = Math.min(where, bytes.length);
+        // Every piece but the last has even length.
+        const split = Math.min(where, bytes.length) & ~1;
         const head = sumBytes(shifted, offset, split, 0);
         const tail = bytes.length - split;
-        const rest = split % 2 === 0 ? sumBytes : sumOdd;
-        expect(finish(rest(shifted, offset + split, tail, head))).toBe(reference(bytes));
+        expect(finish(sumBytes(shifted, offset + split, tail, head))).toBe(reference(bytes));
       }),
     );
   });

@@ -1,6 +1,6 @@
 /**
  * The Internet checksum (RFC 1071) over big-endian words. Sums are kept unfolded until `finish`, but small enough to be small
- * integers; a sum over pieces is right when every piece but the last has even length (`sumOdd` for those that have not).
+ * integers; a sum over pieces is right when every piece but the last has even length.
  */
 
 /** As `sumView`, where there is no view: for what is not on the path of every frame. */
@@ -41,12 +41,6 @@ export function sumView(view: DataView, offset: number, length: number, sum: num
   for (const last = end - 1; at < last; at += 2) low += view.getUint16(at);
   if (at < end) low += view.getUint8(at) << 8;
   return sum + (high >>> 16) + (high & 0xffff) + (low >>> 16) + (low & 0xffff);
-}
-
-/** As `sumBytes`, for a piece that starts at an odd position of the checksummed text. */
-export function sumOdd(bytes: Uint8Array, offset: number, length: number, sum: number): number {
-  if (length === 0) return sum;
-  return sumBytes(bytes, offset + 1, length - 1, sum + bytes[offset]!);
 }
 
 /** Folds the carries (end-around) to 16 bits. `sum`: below 2^32. */

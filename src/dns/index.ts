@@ -19,7 +19,7 @@ export {
 export { AliasUpstream } from './alias.js';
 export { LinearRegExp } from './regexp.js';
 export { ZONE_TYPES, type ZoneType } from './record-text.js';
-export { fromGvproxy, isGvproxyZone } from './zones-gvproxy.js';
+export { fromGvproxy, isGvproxyZone, type GvproxyRecord, type GvproxyZone } from './zones-gvproxy.js';
 export { Zones, type ZoneConfig, type ZoneRecord } from './zones.js';
 export { DNS_LOGGED, DnsLog, type DnsLogEntry } from './log.js';
 export { recordType, typeName } from './type-names.js';

@@ -68,6 +68,8 @@ export class Lookup implements DnsReply {
   readonly transport: DnsTransport;
   /** Undefined: the host's resolver is asked. */
   readonly upstream: DnsUpstream | undefined;
+  /** The name has servers of its own. */
+  readonly isRouted: boolean;
   first: Waiting | undefined;
   chain: Lookup | undefined;
 
@@ -76,11 +78,13 @@ export class Lookup implements DnsReply {
     query: DnsQuery,
     transport: DnsTransport,
     upstream: DnsUpstream | undefined,
+    isRouted: boolean,
   ) {
     this.owner = owner;
     this.query = query;
     this.transport = transport;
     this.upstream = upstream;
+    this.isRouted = isRouted;
   }
 
   answered(bytes: Uint8Array, server?: string): void {

@@ -200,14 +200,20 @@ export class DnsServer {
     const isCached = this.cache.find(parsed.query, now) !== undefined;
     steps.push({ source: 'cache', answers: isCached });
     if (!isCached)
-      steps.push({ source: this.upstreamOf(parsed.query) ? 'relay' : 'resolver', answers: true });
+      steps.push({
+        source: this.upstreamOf(parsed.query, this.routeOf(parsed.query)) ? 'relay' : 'resolver',
+        answers: true,
+      });
     return steps;
   }
 
   /** Whose name servers are asked; undefined: the host's resolver is. */
-  private upstreamOf(query: DnsQuery): DnsUpstream | undefined {
-    const route = this.config.route?.(query.question.name);
+  private upstreamOf(query: DnsQuery, route: DnsUpstream | undefined): DnsUpstream | undefined {
     return route ?? (this.isForSystem(query) ? undefined : this.config.upstream);
+  }
+
+  private routeOf({ question }: DnsQuery): DnsUpstream | undefined {
+    return this.config.route?.(question.name);
   }
 
   private mode(): SystemMode {
@@ -222,7 +228,8 @@ export class DnsServer {
     now: Millis,
     later: () => DnsTaker,
   ): number {
-    const upstream = this.upstreamOf(query);
+    const route = this.routeOf(query);
+    const upstream = this.upstreamOf(query, route);
     const stale = this.cache.servesStale ? this.cache.findStale(query, now) : undefined;
     if (stale && now < stale.staleUntil) {
       return this.writeCached(stale, query, transport, guest, 'stale', now, 0);
@@ -236,7 +243,7 @@ export class DnsServer {
     // The caller's buffer is lent for this call only. Who joins a relayed query has the same bytes.
     const bytes = running && upstream ? running.query.bytes : query.bytes.slice();
     const kept = { ...query, bytes };
-    const lookup = running ?? new Lookup(this, kept, transport, upstream);
+    const lookup = running ?? new Lookup(this, kept, transport, upstream, route !== undefined);
     const waiting = new Waiting(lookup, kept, transport, guest, now, later(), stale);
     lookup.add(waiting);
     this.timers.set(waiting, now + (stale ? Math.min(STALE_PATIENCE, this.deadline) : this.deadline));
@@ -294,11 +301,10 @@ export class DnsServer {
   }
 
   /** Refuses what may be DNS rebinding, where that is asked for. */
-  private guarded({ query }: Lookup, outcome: Outcome): Outcome {
-    const { privateNames, route } = this.config;
-    const { name } = query.question;
-    if (privateNames === undefined || route?.(name) !== undefined) return outcome;
-    return guardAnswer(outcome, name, privateNames);
+  private guarded({ query, isRouted }: Lookup, outcome: Outcome): Outcome {
+    const { privateNames } = this.config;
+    if (privateNames === undefined || isRouted) return outcome;
+    return guardAnswer(outcome, query.question.name, privateNames);
   }
 
   /** A query waited too long: for `Waiting` only. */

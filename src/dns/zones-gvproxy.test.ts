@@ -47,7 +47,13 @@ describe('zones of gvproxy', () => {
     expect(fromGvproxy({ Name: 'z', Records: null }).records).toEqual([]);
   });
 
-  it.each([[{ Name: 'a' }], [{ IP: '10.0.0.1' }], [{ Name: 'a', IP: '10.0.0.1', Regexp: 'b' }]])(
+  it('may have addresses of their own', () => {
+    const zone = fromGvproxy({ Name: 'crc.testing.', Records: [{ Name: '', IP: '10.0.0.1' }] });
+    const found = new Zones([zone]).resolve({ name: 'crc.testing', type: 1, class: 1 });
+    expect(found?.answers?.map(({ data }) => data.join('.'))).toEqual(['10.0.0.1']);
+  });
+
+  it.each([[{ Name: 'a' }], [{ Name: '' }], [{ Name: 'a', IP: '10.0.0.1', Regexp: 'b' }]])(
     'refuse %j',
     (record) => {
       expect(() => fromGvproxy({ Name: 'z', Records: [record] })).toThrow('is not complete');

@@ -1,7 +1,7 @@
 /**
  * Zones in the form of gvproxy: `{"Name": "containers.internal.", "Records": [{"Name": "gateway", "IP": "192.168.127.1"}],
  * "DefaultIP": ""}`. It knows A records only, by name or `Regexp`, and the first that fits answers alone; here names as
- * written go before regular expressions.
+ * written go before regular expressions. A record without both is the zone's own.
  */
 import { NetproxyError } from '../core/index.js';
 import { normalName } from './names.js';
@@ -40,11 +40,11 @@ export function fromGvproxy({ Name: name, Records, DefaultIP }: GvproxyZone): Zo
 
 function recordOf({ Name, IP, Regexp }: GvproxyRecord, zone: string): ZoneRecord {
   const [name, value, regexp] = [text(Name), text(IP), text(Regexp)];
-  if (value === undefined || (name === undefined) === (regexp === undefined))
+  if (value === undefined || (name !== undefined && regexp !== undefined))
     throw new NetproxyError('ERR_NETPROXY_CONFIG', `a record of the zone ${zone} is not complete`, {
       remedy: 'Allowed is {"Name", "IP"} or {"Regexp", "IP"}.',
     });
-  return { type: 'A', value, ...(regexp === undefined ? { name } : { regexp }) };
+  return { type: 'A', value, ...(regexp === undefined ? { name: name ?? '@' } : { regexp }) };
 }
 
 function text(value: string | null | undefined): string | undefined {

@@ -2,13 +2,14 @@
 import type { Config, LinkConfig } from '../../config/index.js';
 import { checkFlag, configSchema } from '../../config/index.js';
 import { type Logger, NetproxyError } from '../../core/index.js';
+import { fromGvproxy } from '../../dns/index.js';
 import type { Network } from '../../index.js';
 import type { DropIn } from '../drop-in.js';
 import { SshForward } from '../ssh-forward.js';
 import { GvproxyApi } from './api.js';
 import { Forwarder } from './forwarder.js';
 import { Notifier } from './notifier.js';
-import type { GvproxySettings, GvproxyZone } from './settings.js';
+import type { GvproxySettings } from './settings.js';
 import { ZoneTable } from './zones.js';
 
 /** Port of the gateway at which guests reach the API. */
@@ -41,7 +42,7 @@ function servicesOf(settings: GvproxySettings, network: Network, logger: Logger,
     forwarder.close();
   });
   const zones = new ZoneTable((zone) => {
-    putZone(network, zone);
+    network.dns.putZone(fromGvproxy(zone));
   });
   const { staticLeases } = settings;
   const api = new GvproxyApi({ network, forwarder, zones, staticLeases, logger });
@@ -89,22 +90,6 @@ async function expose(forwarder: Forwarder, protocol: string, local: string, rem
       `forward of ${protocol} ${local} to ${remote}: ${message}`,
     );
   }
-}
-
-/** The first record of a name holds, as with gvproxy. */
-function putZone(network: Network, { Name, Records, DefaultIP }: GvproxyZone): void {
-  const names = new Set<string>();
-  const records = (Records ?? []).flatMap(({ Name: name, IP, Regexp }) => {
-    const who = Regexp === undefined ? `name ${name}` : `regexp ${Regexp}`;
-    if (names.has(who)) return [];
-    names.add(who);
-    return [{ ...(Regexp === undefined ? { name } : { regexp: Regexp }), type: 'A' as const, value: IP }];
-  });
-  network.dns.putZone({
-    name: Name,
-    records,
-    ...(DefaultIP === '' ? {} : { defaultIp: DefaultIP }),
-  });
 }
 
 /** Throws ERR_NETPROXY_CONFIG naming the flag. */

@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { field } from '../../config/index.js';
 import { NetproxyError, cidrLast, formatIpv4, ipv4, parseCidr } from '../../core/index.js';
+import type { GvproxyZone } from '../../dns/index.js';
 import { type GoValues, parseGoFlags } from '../go-flags.js';
 import { type GvproxyFile, loadGvproxyFile } from './file.js';
-import type { GvproxySettings, GvproxySshForward, GvproxyZone } from './settings.js';
+import type { GvproxySettings, GvproxySshForward } from './settings.js';
 
 export const GVPROXY_FLAGS = {
   config: { kind: 'string', help: 'Use configuration file with command line override' },

@@ -1,20 +1,5 @@
 /** What a gvproxy is told by its flags and its file, in one shape. */
-
-/** A DNS zone as gvproxy's API shows it. */
-export interface GvproxyZone {
-  /** With a dot at the end. */
-  readonly Name: string;
-  readonly Records: readonly GvproxyRecord[] | null;
-  /** '' for none. */
-  readonly DefaultIP: string;
-}
-
-export interface GvproxyRecord {
-  /** Without the zone; '' where there is a Regexp. */
-  readonly Name: string;
-  readonly IP: string;
-  readonly Regexp?: string;
-}
+import type { GvproxyZone } from '../../dns/index.js';
 
 /** A unix socket of the host that leads to one of the guest. */
 export interface GvproxySshForward {

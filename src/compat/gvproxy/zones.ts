@@ -1,7 +1,7 @@
 /** The DNS zones of gvproxy's API, as they were written; the network answers for them. */
 import { parseIpv4 } from '../../core/index.js';
+import type { GvproxyRecord, GvproxyZone } from '../../dns/index.js';
 import { Fields, GoError, decodeObject, quoted } from '../go-values.js';
-import type { GvproxyRecord, GvproxyZone } from './settings.js';
 
 export const MAX_ZONES = 1000;
 export const MAX_RECORDS = 10_000;
