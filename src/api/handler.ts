@@ -68,6 +68,8 @@ export class Handler {
     // A body that nobody asked for would hold the connection up.
     request.resume();
     const result = await route.respond(call);
+    // Who is told that it is done may rely on it, also when this process is killed.
+    if (route.method !== 'GET') await this.network.saved();
     await this.send(route, request, response, result, query.page?.limit ?? DEFAULT_LIMIT);
   }
 

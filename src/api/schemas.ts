@@ -125,6 +125,11 @@ export const portSchema = z.strictObject({
   target: z.string().describe('A name, an address, or "first guest"'),
   guestPort: z.int(),
   spec: z.string().describe('As --publish takes it'),
+  kept: z.boolean().describe('It comes back after a restart'),
+  waiting: z
+    .string()
+    .exactOptional()
+    .describe('Why it does not listen yet: it came back, and somebody else has its place'),
   clients: count.describe('Connections, or UDP clients, of now'),
   counters,
 });
@@ -172,9 +177,15 @@ export const EVENTS = [
   'stopped',
 ] as const;
 
+const keep = z
+  .boolean({ error: 'true or false' })
+  .optional()
+  .describe('Whether it comes back after a restart, where there is a state file. Default true');
+
 export const publishSchema = z.strictObject({
   spec: field.publishOne.describe('[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp][,OPTION…]'),
   ...field.publishOptions,
+  keep,
 });
 
 export const publishRangeSchema = z.strictObject({
@@ -182,6 +193,7 @@ export const publishRangeSchema = z.strictObject({
     'As of one port, with ranges of one length: 8000-8009:9000-9009; all are published, or none',
   ),
   ...field.publishOptions,
+  keep,
 });
 
 export const portsSchema = z.strictObject({ items: z.array(portSchema) });

@@ -69,7 +69,9 @@ function zonesCommands(dns: Command, terminal: Terminal, done: Done): void {
   });
   const set = group
     .command('set')
-    .description('add zones, or replace those of the same name; at once, until netproxy ends')
+    .description(
+      'add zones, or replace those of the same name; at once; kept over a restart where there is a state file',
+    )
     .argument(
       '<file>',
       "YAML or JSON: a zone or a list of zones, as in the configuration's dns.zones or as gvproxy has them; -: standard input",

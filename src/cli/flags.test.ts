@@ -144,7 +144,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   guests: [...REMOTE, '--detach'],
   leases: REMOTE,
   ports: REMOTE,
-  publish: REMOTE,
+  publish: [...REMOTE, '--no-keep'],
   unpublish: REMOTE,
   events: [...REMOTE, '--follow', '--last', '--types'],
   capture: ['--api', '--token-file', '--write', '--guest'],

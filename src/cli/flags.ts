@@ -313,7 +313,7 @@ export function processFlags(command: Command, to: Collected): void {
   add(
     command,
     '--state-file <file>',
-    'keeps leases over a restart; made when it does not exist',
+    'keeps leases, and ports, zones and rules that were set live, over a restart; made when it does not exist',
     (text, flag) => {
       to.config.stateFile = to.check(flag, field.path, text);
     },

@@ -5,7 +5,7 @@ import { type FlowsOptions, flows } from './flows.js';
 import { policyCommand } from './policy-command.js';
 import { type RemoteOptions, remoteFlags } from './remote.js';
 import { type GuestsOptions, guests, leases, ports, stats } from './remote-lists.js';
-import { publish, unpublish } from './remote-ports.js';
+import { type PublishFlags, publish, unpublish } from './remote-ports.js';
 import { type CaptureOptions, type EventsOptions, capture, events } from './remote-streams.js';
 import type { Terminal } from './terminal.js';
 
@@ -86,9 +86,10 @@ function portCommands(program: Command, terminal: Terminal, done: Done): void {
       '<spec...>',
       '[GUEST@][HOSTIP:]HOSTPORT:[GUESTIP:]PORT[/tcp|udp][,OPTION…]; HOSTPORT 0: the host chooses; ranges of one length: 8000-8009:8000-8009; OPTION: preserve-source, proxy-protocol=v1|v2, max-connections=N',
     );
+  add.option('--no-keep', 'they end with that netproxy, also where it has a state file');
   remoteFlags(add, 'one JSON object per port');
   examples(add, 'netproxy publish 127.0.0.1:8080:80', 'netproxy publish build@0:22 5300:53/udp');
-  add.action(async (specs: string[], options: RemoteOptions) => {
+  add.action(async (specs: string[], options: PublishFlags) => {
     done(await publish(specs, options, terminal));
   });
   const remove = program

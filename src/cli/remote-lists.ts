@@ -89,6 +89,7 @@ const PORTS: readonly Column<ApiPort>[] = [
   ['PROTO', ({ protocol }) => protocol],
   ['HOST', ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`],
   ['TARGET', ({ target, guestPort }) => `${target}, port ${guestPort}`],
+  ['STATE', ({ waiting }) => (waiting === undefined ? 'listening' : 'waiting')],
   ['CLIENTS', ({ clients }) => clients, 'right'],
   ['ALL', ({ counters }) => counters['connections'] ?? 0, 'right'],
   ['REFUSED', ({ counters }) => (counters['refused'] ?? 0) + (counters['noGuest'] ?? 0), 'right'],

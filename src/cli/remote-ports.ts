@@ -9,12 +9,18 @@ import type { Terminal } from './terminal.js';
 /** Ports that one request may publish; of longer ranges what was published before one fails stays. */
 const RANGE = 10_000;
 
+export interface PublishFlags extends RemoteOptions {
+  /** false: they end with that netproxy. */
+  readonly keep?: boolean | undefined;
+}
+
 /** Publishes ports, each range whole or not at all; what was published before one fails stays. */
 export async function publish(
   specs: readonly string[],
-  options: RemoteOptions,
+  options: PublishFlags,
   terminal: Terminal,
 ): Promise<number> {
+  const more = options.keep === false ? { keep: false } : {};
   const checked = specs.map((spec) => {
     const text = checkFlag('publish', field.publish, spec);
     return { text, all: expandPublish(text) };
@@ -25,8 +31,8 @@ export async function publish(
       else terminal.out(`published ${port.spec} (id ${port.id})\n`);
     };
     for (const { text, all } of checked) {
-      if (all.length > 1 && all.length <= RANGE) (await client.publishRange(text)).forEach(tell);
-      else for (const one of all) tell(await client.publish(one));
+      if (all.length > 1 && all.length <= RANGE) (await client.publishRange(text, more)).forEach(tell);
+      else for (const one of all) tell(await client.publish(one, more));
     }
   });
   return EXIT.ok;

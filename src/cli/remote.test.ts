@@ -71,12 +71,16 @@ describe('published ports', () => {
       err: '',
     });
     const { out } = await ask('ports');
-    expect(lines(out)[0]).toMatch(/^ *ID +PROTO +HOST +TARGET +CLIENTS +ALL +REFUSED$/);
-    expect(lines(out)[2]).toMatch(/^ *2 +tcp +127\.0\.0\.2:8080 +guest1, port 81 +0 +0 +0$/);
+    expect(lines(out)[0]).toMatch(/^ *ID +PROTO +HOST +TARGET +STATE +CLIENTS +ALL +REFUSED$/);
+    expect(lines(out)[2]).toMatch(/^ *2 +tcp +127\.0\.0\.2:8080 +guest1, port 81 +listening +0 +0 +0$/);
     expect(await ask('unpublish', '8080')).toMatchObject({
       code: 2,
       err: expect.stringContaining('several ports are published at 8080') as string,
     });
+    expect(JSON.parse((await ask('publish', '--json', '--no-keep', '8090:80')).out)).toMatchObject({
+      kept: false,
+    });
+    expect((await ask('unpublish', '8090')).code).toBe(0);
     expect(await ask('unpublish', '127.0.0.2:8080', '5300/udp', 'id:1')).toMatchObject({
       code: 0,
       out: 'withdrew guest1@127.0.0.2:8080:81/tcp\nwithdrew 127.0.0.1:5300:53/udp\nwithdrew 127.0.0.1:8080:80/tcp\n',

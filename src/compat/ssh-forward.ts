@@ -104,7 +104,7 @@ export class SshForward {
     const { ip, port, socket } = this.spec;
     const protocol = 'tcp';
     const inner = { protocol, hostIp: '127.0.0.1', hostPort: 0, guestIp: ip, guestPort: port } as const;
-    this.published = await this.network.publish(inner);
+    this.published = await this.network.publish(inner, { keep: false });
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
       void this.serve(client);
     });

@@ -358,7 +358,11 @@ export const configSchema = section({
   tokenFile: field.path
     .optional()
     .describe('Bearer token of the control API over TCP and on connect listeners; made when it is missing'),
-  stateFile: field.path.optional().describe('Keeps leases over a restart; made when it does not exist'),
+  stateFile: field.path
+    .optional()
+    .describe(
+      'Keeps leases, and ports, zones and rules that were set live, over a restart; made when it does not exist',
+    ),
   dhcp: dhcpSchema.optional(),
   dns: dnsSchema.optional(),
   httpProxy: httpProxySchema.optional(),

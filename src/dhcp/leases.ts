@@ -40,6 +40,8 @@ export class Lease {
   clientId: string | undefined;
   hostname: string | undefined;
   guest: GuestKey | undefined;
+  /** Who had it before this process began: where it is looked for until it speaks. */
+  restoredGuest: GuestKey | undefined;
   /** Who had it when it was last attached, and when that ended. */
   formerGuest: GuestKey | undefined;
   leftAt: Millis = 0;

@@ -132,6 +132,14 @@ export class DhcpServer {
     return this.leases().find((lease) => lease.hostname === name)?.ip;
   }
 
+  /** The address that a guest had when the process before this one ended, while nobody has said anything about it. */
+  restoredAddress(guest: GuestKey): Ipv4 | undefined {
+    for (const lease of this.table.values())
+      if (lease.state === 'bound' && lease.guest === undefined && lease.restoredGuest === guest)
+        return lease.ip;
+    return undefined;
+  }
+
   /** The address leased to a MAC address; where it has several leases, the lowest. */
   addressOfMac(mac: Mac): Ipv4 | undefined {
     let lowest: Ipv4 | undefined;

@@ -13,6 +13,8 @@ export interface LeaseRecord {
   /** Hexadecimal. */
   readonly clientId?: string;
   readonly hostname?: string;
+  /** Name of the guest, where it has one. */
+  readonly guest?: string;
   readonly state: 'bound' | 'free';
   /** Milliseconds since 1970; absent for never, and when it is free. */
   readonly expires?: number;
@@ -42,12 +44,14 @@ export function snapshotLeases(table: LeaseTable, at: Instant): DhcpSnapshot {
 /** What is kept of a lease; nothing of one that is only offered or was declined. */
 export function recordOf(lease: Lease, at: Instant): LeaseRecord | undefined {
   if (lease.state !== 'bound' && lease.state !== 'free') return undefined;
+  const guest = lease.guest ?? lease.formerGuest ?? lease.restoredGuest;
   const expires = lease.state === 'bound' && Number.isFinite(lease.until);
   return {
     ip: formatIpv4(lease.ip),
     mac: lease.mac,
     ...(lease.clientId === undefined ? {} : { clientId: lease.clientId }),
     ...(lease.hostname === undefined ? {} : { hostname: lease.hostname }),
+    ...(typeof guest === 'string' ? { guest } : {}),
     state: lease.state,
     ...(expires ? { expires: Math.round(at.wall + lease.until - at.now) } : {}),
   };
@@ -78,7 +82,10 @@ function restoreOne(table: LeaseTable, record: unknown, at: Instant, longest: Mi
   const client = { key, mac, clientId, hostname: name, guest: undefined };
   const left = expires === undefined ? Number.POSITIVE_INFINITY : Math.min(expires - at.wall, longest);
   if (state === 'free' || left <= 0) return table.restore(client, ip, 'free', Number.POSITIVE_INFINITY);
-  return table.restore(client, ip, 'bound', at.now + left);
+  if (!table.restore(client, ip, 'bound', at.now + left)) return false;
+  const lease = table.at(ip);
+  if (lease !== undefined && typeof record.guest === 'string') lease.restoredGuest = record.guest;
+  return true;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

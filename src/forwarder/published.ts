@@ -5,7 +5,7 @@
  * Ethernet, from the gateway's address or, where the client's source is preserved, from the client's own; a refusal or silence of
  * the guest resets the client. With the PROXY protocol its header is the first that the guest reads. UDP: published-udp.ts.
  */
-import { Bag, type Errno, type HostStream } from '../core/index.js';
+import { Bag, type Errno, type HostStream, NetproxyError } from '../core/index.js';
 import type { TcpEnd } from '../tcp/index.js';
 import { type HostSide, openHostSide } from './host-side.js';
 import { proxyHeader } from './proxy-protocol.js';
@@ -48,7 +48,9 @@ export class PublishedPort implements FlowOwner {
   private readonly udp: PublishedUdp;
   /** Connections whose guest is being looked for. */
   private finding = 0;
-  private closed = false;
+  private ended = false;
+  /** Why it does not listen yet. */
+  private trouble: string | undefined;
 
   constructor(forwarder: Publisher, id: number, spec: PublishSpec) {
     this.forwarder = forwarder;
@@ -66,6 +68,16 @@ export class PublishedPort implements FlowOwner {
     return this.side?.port ?? this.spec.hostPort;
   }
 
+  /** Withdrawn. */
+  get closed(): boolean {
+    return this.ended;
+  }
+
+  /** Why it does not listen, in words; undefined when it does. */
+  get waiting(): string | undefined {
+    return this.side === undefined ? (this.trouble ?? 'it is being opened') : undefined;
+  }
+
   flows(): Iterable<TcpFlow> {
     return this.live;
   }
@@ -79,10 +91,19 @@ export class PublishedPort implements FlowOwner {
     return this.live.size + this.udp.size;
   }
 
-  /** Starts listening; rejects with ERR_NETPROXY_PUBLISH. */
+  /** Starts listening; rejects with ERR_NETPROXY_PUBLISH, and may be tried again. */
   async open(): Promise<void> {
+    try {
+      await this.listen();
+    } catch (error) {
+      this.trouble = error instanceof Error ? error.message : String(error);
+      throw error;
+    }
+  }
+
+  private async listen(): Promise<void> {
     const { spec, forwarder } = this;
-    this.side = await openHostSide(forwarder.io, spec, {
+    const side = await openHostSide(forwarder.io, spec, {
       stream: (stream) => this.client(stream),
       trouble: (errno) => {
         this.counters.acceptFailed++;
@@ -100,13 +121,17 @@ export class PublishedPort implements FlowOwner {
         },
       },
     });
-    this.udp.side = this.side;
+    if (this.ended) {
+      side.close();
+      throw new NetproxyError('ERR_NETPROXY_STATE', 'the port was withdrawn');
+    }
+    this.side = this.udp.side = side;
   }
 
   /** Stops listening and resets what runs. */
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
+    if (this.ended) return;
+    this.ended = true;
     this.side?.close();
     for (const flow of [...this.live]) flow.kill();
     this.udp.close();
@@ -133,7 +158,7 @@ export class PublishedPort implements FlowOwner {
       // The client may have gone away while the guest was looked for.
       if (flow.phase === 'closed') return;
       const endpoint =
-        neighbour === undefined || this.closed
+        neighbour === undefined || this.ended
           ? undefined
           : forwarder.connect(neighbour, spec.guestPort, flow, this.shown(stream));
       if (endpoint === undefined) {

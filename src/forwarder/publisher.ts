@@ -65,6 +65,13 @@ export class Publisher {
     return port;
   }
 
+  /** A port that is there already, though it does not listen before somebody opens it. */
+  adopt(spec: PublishSpec): PublishedPort {
+    const port = new PublishedPort(this, this.nextId++, spec);
+    this.published.set(port.id, port);
+    return port;
+  }
+
   removed(port: PublishedPort): void {
     this.published.delete(port.id);
   }

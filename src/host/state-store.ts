@@ -4,7 +4,7 @@
  * Theory of operation. All records are in memory; the file is a copy of them (state-format.ts). `put` and `delete` change
  * memory, `commit` calls back when all changes before it are on the disk. Changes that come while the disk is busy go
  * together in the next write, so a thousand commits a second cost a few writes. A write adds lines to the file and syncs it;
- * when more than `MAX_ADDED` were added, and at the start, the file is written anew (a draft, synced, renamed, the folder
+ * when more than `MAX_ADDED` lines or `MAX_ADDED_BYTES` were added, and at the start, the file is written anew (a draft, synced, renamed, the folder
  * synced). So a process that is killed at any instant leaves the old file or the new one, and at worst a torn last line
  * that nobody was told about.
  *
@@ -21,6 +21,8 @@ import { parseState, stateHeader, stateLine } from './state-format.js';
 export const MAX_STATE_SIZE = 64 * 1024 * 1024;
 /** Lines added before the file is written anew; more when it holds more than a quarter of that. */
 export const MAX_ADDED = 8192;
+/** The same in bytes (4 times what it holds, if that is more): some records are long. */
+export const MAX_ADDED_BYTES = 4 * 1024 * 1024;
 /** A commit that takes longer is given up, ms. */
 export const COMMIT_DEADLINE: Millis = 2000;
 /** How long `close` waits for the disk, ms. */
@@ -50,6 +52,9 @@ export class StateStore {
   private waiting: Done[] = [];
   private tail: StateTail | undefined;
   private added = 0;
+  private addedBytes = 0;
+  /** Length of the file when it was written anew, bytes. */
+  private size = 0;
   private writing = false;
   /** Changes have been taken, and it is not known yet what became of them. */
   private underWay = false;
@@ -93,6 +98,10 @@ export class StateStore {
     this.values.delete(key);
     this.values.set(key, value);
     this.note(key, line);
+  }
+
+  has(section: string, name: string): boolean {
+    return this.lines.has(`${section}/${name}`);
   }
 
   delete(section: string, name: string): void {
@@ -212,8 +221,7 @@ export class StateStore {
     this.changed = new Map();
     this.underWay = true;
     try {
-      if (this.tail === undefined || this.added + changed.size > Math.max(MAX_ADDED, 4 * this.lines.size))
-        await this.rewrite();
+      if (this.tail === undefined || this.isLong(changed.size)) await this.rewrite();
       else await this.append(this.tail, changed);
     } catch (error) {
       cancel();
@@ -229,12 +237,19 @@ export class StateStore {
     return true;
   }
 
+  private isLong(adding: number): boolean {
+    if (this.added + adding > Math.max(MAX_ADDED, 4 * this.lines.size)) return true;
+    return this.addedBytes > Math.max(MAX_ADDED_BYTES, 4 * this.size);
+  }
+
   private async append(tail: StateTail, changed: ReadonlyMap<string, string>): Promise<void> {
+    const text = [...changed.values()].join('');
     this.added += changed.size;
+    this.addedBytes += text.length;
     this.counters.added += changed.size;
     this.counters.commits++;
     try {
-      await tail.append([...changed.values()].join(''));
+      await tail.append(text);
     } catch (error) {
       // Deleted, or another file put in its place: ours is written anew.
       if (errnoOf(error) !== 'ESTALE') throw error;
@@ -248,11 +263,10 @@ export class StateStore {
     await old?.close().catch(() => undefined);
     this.counters.commits++;
     this.counters.rewritten++;
-    this.tail = await this.disk.replace(
-      this.path,
-      stateHeader(this.lines.size) + [...this.lines.values()].join(''),
-    );
-    this.added = 0;
+    const text = stateHeader(this.lines.size) + [...this.lines.values()].join('');
+    this.tail = await this.disk.replace(this.path, text);
+    this.added = this.addedBytes = 0;
+    this.size = text.length;
   }
 
   /** After a failed write the end of the file is unknown: the next one writes it anew. */

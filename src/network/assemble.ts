@@ -31,6 +31,7 @@ import { DhcpService } from './dhcp-service.js';
 import { withSearch } from './dns-domains.js';
 import { DnsService } from './dns-service.js';
 import { Guests } from './guests.js';
+import { PolicyKeeper } from './live-keepers.js';
 import { type NativeParts, nativeParts } from './native-parts.js';
 import { type PolicyParts, policyParts } from './policy-parts.js';
 import { ProxyService } from './proxy-service.js';
@@ -154,7 +155,15 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
       networks === undefined
         ? undefined
         : watchRoutes(() => networks(isOurTap(roster)), addresses, scheduler, logger),
-    state: new NetworkState(config.stateFile, { logger, scheduler, disk: deps.disk }, dhcp),
+    state: new NetworkState(
+      config.stateFile,
+      { logger, scheduler, disk: deps.disk },
+      dhcp,
+      dns.keeper,
+      new PolicyKeeper(policy, rules.audit, config.policy, (callback) => {
+        scheduler.defer(callback);
+      }),
+    ),
   };
 }
 

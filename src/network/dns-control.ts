@@ -58,6 +58,8 @@ const HEADER = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 const RCODES = new Map<number, string>(Object.entries(Rcode).map(([name, rcode]) => [rcode, name]));
 
 export class DnsControl {
+  /** Hears of zones that were put there or removed. */
+  zoneChanged: ((name: string) => void) | undefined;
   private readonly parts: DnsControlParts;
 
   constructor(parts: DnsControlParts) {
@@ -75,12 +77,16 @@ export class DnsControl {
 
   /** Adds a zone or replaces the one of that name; false: it was there. Throws ERR_NETPROXY_CONFIG. */
   putZone(zone: ZoneConfig): boolean {
-    return this.parts.zones.put(zone);
+    const added = this.parts.zones.put(zone);
+    this.zoneChanged?.(zone.name);
+    return added;
   }
 
   /** false: there is no such zone. */
   removeZone(name: string): boolean {
-    return this.parts.zones.delete(name);
+    const removed = this.parts.zones.delete(name);
+    if (removed) this.zoneChanged?.(name);
+    return removed;
   }
 
   /** The last answers to guests, the oldest first. */

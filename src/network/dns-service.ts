@@ -31,6 +31,7 @@ import type { Stack, UdpIn } from '../stack/index.js';
 import type { Addresses } from './addresses.js';
 import type { DhcpService } from './dhcp-service.js';
 import { ANYBODY, DnsControl } from './dns-control.js';
+import { ZoneKeeper } from './live-keepers.js';
 import { domainGroups } from './dns-domains.js';
 import { DnsNames } from './dns-names.js';
 import { Guest } from './guest.js';
@@ -45,6 +46,8 @@ const RELAYED = 30;
 
 export class DnsService {
   readonly control: DnsControl;
+  /** What of its zones is set live, for the state file. */
+  readonly keeper: ZoneKeeper;
   private readonly log = new DnsLog(() => Date.now());
   private readonly server: DnsServer;
   /** Names that netproxy answers by itself. */
@@ -142,6 +145,10 @@ export class DnsService {
         this.arm();
       },
     });
+    this.keeper = new ZoneKeeper(sources.zones, config.dns?.zones ?? []);
+    this.control.zoneChanged = (name) => {
+      this.keeper.note(name);
+    };
     this.tcp = new DnsTcpServer(this.server, stack.deps.scheduler);
     services.addUdp(gatewayIp, DNS_PORT, 'dns', (datagram, guest) => {
       this.udp(datagram, guest);

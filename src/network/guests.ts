@@ -128,11 +128,12 @@ export class Guests {
   }
 
   private of(guest: Guest | undefined, callback: (neighbour: Neighbour | undefined) => void): void {
-    const ip = guest?.address ?? this.addresses.guestIp;
+    const restored = guest && this.dhcp.server.restoredAddress(guest.key);
+    const ip = guest?.address ?? restored ?? this.addresses.guestIp;
     const known = guest?.port.neighbours.find(ip);
     if (known !== undefined) callback(known);
-    else if (guest?.isolated !== true) this.at(ip, callback);
-    // Another guest may have the same address: what answers must be this one.
+    else if (guest === undefined) this.at(ip, callback);
+    // Another guest may have this address: what answers must be the one that is meant.
     else this.at(ip, (found) => callback(found?.port === guest.port.id ? found : undefined));
   }
 

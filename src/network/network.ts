@@ -23,6 +23,7 @@ import type {
   FlowInfo,
   FlowsOptions,
   GuestService,
+  KeepOptions,
   LeaseView,
   NetworkConfig,
   NetworkDeps,
@@ -131,7 +132,9 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
       this.parts.routes?.start();
       this.parts.spins?.start();
       for (const spec of this.config.publish ?? [])
-        for (const one of typeof spec === 'string' ? expandPublish(spec) : [spec]) await this.publish(one);
+        for (const one of typeof spec === 'string' ? expandPublish(spec) : [spec])
+          await this.publish(one, { keep: false });
+      await this.publishing.adopt(this.parts.state.store);
     } catch (error) {
       await this.stop(0);
       throw error;
@@ -310,13 +313,13 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   // -- ports, streams, views -----------------------------------------------------------------------------------
 
   /** Publishes a port of the host into a guest. Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG. */
-  publish(spec: string | PublishSpec): Promise<Published> {
-    return this.publishing.publish(spec);
+  publish(spec: string | PublishSpec, options?: KeepOptions): Promise<Published> {
+    return this.publishing.publish(spec, options);
   }
 
   /** Publishes all of them, or none. Rejects as `publish`. */
-  publishAll(specs: readonly (string | PublishSpec)[]): Promise<Published[]> {
-    return this.publishing.publishAll(specs);
+  publishAll(specs: readonly (string | PublishSpec)[], options?: KeepOptions): Promise<Published[]> {
+    return this.publishing.publishAll(specs, options);
   }
 
   /** Withdraws a published port and resets what runs over it; false when there is none of that `id`. */
@@ -370,6 +373,11 @@ export class Network extends EventEmitter<NetworkEvents> implements GuestOwner {
   /** The same one by one, those behind an `id`. */
   eachPort(after = 0): Iterable<PortInfo> {
     return this.publishing.each(after);
+  }
+
+  /** Resolves when what was set live so far is in the state file, where there is one. */
+  saved(): Promise<void> {
+    return this.parts.state.saved();
   }
 
   /** What would become of a flow, decided by the function that decides it. Names are resolved as a guest would. */

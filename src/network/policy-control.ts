@@ -87,6 +87,7 @@ export class PolicyControl {
     if (rules !== undefined) policy.table.replace(rules);
     if (change.default !== undefined) policy.defaultAction = change.default;
     if (change.log !== undefined) audit.all = change.log === 'all';
+    this.parts.state.policy.note();
     this.changed(`${policy.table.all.length} rules, default ${policy.defaultAction}`, end);
   }
 

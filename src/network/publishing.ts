@@ -5,13 +5,18 @@ import {
   GuestStream,
   type GuestSpec,
   type PublishSpec,
+  type PublishedPort,
   formatPublish,
   parsePublish,
 } from '../forwarder/index.js';
+import type { StateStore } from '../host/index.js';
 import type { Parts } from './assemble.js';
 import { Guest } from './guest.js';
-import type { PortInfo, Published } from './types.js';
-import { eachPort, portInfo } from './views.js';
+import { KeptPorts } from './kept-ports.js';
+import type { KeepOptions, PortInfo, Published } from './types.js';
+import { portInfo } from './views.js';
+
+type PublishingParts = Pick<Parts, 'publisher' | 'roster' | 'logger' | 'scheduler'>;
 
 /** Who hears of ports that come and go. */
 export interface PublishingEvents {
@@ -28,27 +33,39 @@ function whoIs(target: DialTarget): GuestSpec {
 }
 
 export class Publishing {
-  private readonly parts: Pick<Parts, 'publisher' | 'roster' | 'logger'>;
+  private readonly parts: PublishingParts;
+  private readonly kept: KeptPorts;
   private readonly events: PublishingEvents;
   private stopped = false;
 
-  constructor(parts: Pick<Parts, 'publisher' | 'roster' | 'logger'>, events: PublishingEvents) {
+  constructor(parts: PublishingParts, events: PublishingEvents) {
     this.parts = parts;
     this.events = events;
+    this.kept = new KeptPorts(parts, (port) => {
+      this.tell(port);
+    });
+  }
+
+  /** Ports that a former process was told to keep come back; from now on others are kept. */
+  async adopt(store: StateStore | undefined): Promise<void> {
+    if (store !== undefined) await this.kept.open(store);
   }
 
   /** No more ports are taken. */
   stop(): void {
     this.stopped = true;
+    this.kept.stop();
   }
 
   /** Rejects with ERR_NETPROXY_PUBLISH or ERR_NETPROXY_CONFIG, ERR_NETPROXY_STATE once stopped. */
-  async publish(spec: string | PublishSpec): Promise<Published> {
+  async publish(spec: string | PublishSpec, { keep = true }: KeepOptions = {}): Promise<Published> {
     if (this.stopped) throw new NetproxyError('ERR_NETPROXY_STATE', 'the network was stopped');
     const parsed = typeof spec === 'string' ? parsePublish(spec) : spec;
-    const port = await this.parts.publisher.publish(parsed);
-    this.parts.logger.info(`published ${formatPublish({ ...parsed, hostPort: port.port })}`);
-    this.events.published(portInfo(port));
+    const known = this.kept.claim(parsed);
+    const port = known ?? (await this.parts.publisher.publish(parsed));
+    if (known === undefined) this.tell(port);
+    if (keep) this.kept.keep(port);
+    else this.kept.unkeep(port);
     return {
       id: port.id,
       spec: parsed,
@@ -61,10 +78,13 @@ export class Publishing {
   }
 
   /** All of them, or none. */
-  async publishAll(specs: readonly (string | PublishSpec)[]): Promise<Published[]> {
+  async publishAll(
+    specs: readonly (string | PublishSpec)[],
+    options: KeepOptions = {},
+  ): Promise<Published[]> {
     const done: Published[] = [];
     try {
-      for (const spec of specs) done.push(await this.publish(spec));
+      for (const spec of specs) done.push(await this.publish(spec, options));
     } catch (error) {
       for (const port of done) port.close();
       throw error;
@@ -76,7 +96,8 @@ export class Publishing {
   unpublish(id: number): boolean {
     const port = this.parts.publisher.find(id);
     if (port === undefined) return false;
-    const info = portInfo(port);
+    const info = this.infoOf(port);
+    this.kept.forget(port);
     port.close();
     this.parts.logger.info(`withdrew ${info.spec}`);
     this.events.unpublished(info);
@@ -85,12 +106,21 @@ export class Publishing {
 
   port(id: number): PortInfo | undefined {
     const port = this.parts.publisher.find(id);
-    return port && portInfo(port);
+    return port && this.infoOf(port);
+  }
+
+  private infoOf(port: PublishedPort): PortInfo {
+    return portInfo(port, this.kept.keeps(port));
+  }
+
+  private tell(port: PublishedPort): void {
+    this.parts.logger.info(`published ${formatPublish({ ...port.spec, hostPort: port.port })}`);
+    this.events.published(this.infoOf(port));
   }
 
   /** The published ports behind an `id`. */
-  each(after: number): Iterable<PortInfo> {
-    return eachPort(this.parts.publisher, after);
+  *each(after: number): Generator<PortInfo> {
+    for (const port of [...this.parts.publisher.ports()]) if (port.id > after) yield this.infoOf(port);
   }
 
   /** Connects to a port of a guest (the first one unless said) as a Duplex. Errors come by its `error` event. */

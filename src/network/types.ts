@@ -36,7 +36,7 @@ export interface NetworkConfig {
   /** Ports of the host that lead into guests, as `--publish` takes them. */
   readonly publish?: readonly (string | PublishSpec)[] | undefined;
   readonly limits?: LimitsConfig | undefined;
-  /** File that keeps leases over a restart; made when it does not exist. Default: nothing is kept. */
+  /** File that keeps leases, and ports, zones and rules that were set live, over a restart; made when it does not exist. Default: nothing is kept. */
   readonly stateFile?: string | undefined;
   readonly switch?: SwitchConfig | undefined;
   /** MAC addresses for vpnkit guests, by their UUIDs. Default: one is made. */
@@ -318,6 +318,10 @@ export interface PortInfo {
   readonly guestPort: number;
   /** As `--publish` takes it, with the chosen port. */
   readonly spec: string;
+  /** It comes back after a restart: it is in the state file. */
+  readonly kept: boolean;
+  /** Why it does not listen yet, where it came back and somebody else has its place. */
+  readonly waiting?: string;
   /** Connections, or UDP clients, of now. */
   readonly clients: number;
   readonly counters: Readonly<Record<string, number>>;
@@ -338,6 +342,11 @@ export interface ExplainQuery {
   readonly host: string;
   readonly port?: number | undefined;
   readonly guest?: string | undefined;
+}
+
+export interface KeepOptions {
+  /** false: the port ends with this process, also where there is a state file. Default true. */
+  readonly keep?: boolean | undefined;
 }
 
 /** A published port: `close` withdraws it. */

@@ -2,7 +2,6 @@
 import { formatIpv4, parseIpv4 } from '../core/index.js';
 import {
   type PublishedPort,
-  type Publisher,
   TcpFlow,
   type UdpClient,
   UdpMapping,
@@ -94,7 +93,8 @@ export function killFlow(parts: Parts, id: number): boolean {
   return true;
 }
 
-export function portInfo(port: PublishedPort): PortInfo {
+/** `kept`: it is in the state file. */
+export function portInfo(port: PublishedPort, kept: boolean): PortInfo {
   return {
     id: port.id,
     protocol: port.spec.protocol,
@@ -103,14 +103,11 @@ export function portInfo(port: PublishedPort): PortInfo {
     target: port.spec.guest ?? port.spec.guestMac ?? port.spec.guestIp ?? 'first guest',
     guestPort: port.spec.guestPort,
     spec: formatPublish({ ...port.spec, hostPort: port.port }),
+    kept,
+    ...(port.waiting === undefined ? {} : { waiting: port.waiting }),
     clients: port.clientCount,
     counters: { ...port.counters },
   };
-}
-
-/** The published ports of this moment behind an id, one by one. */
-export function* eachPort(publisher: Publisher, after = 0): Generator<PortInfo> {
-  for (const port of [...publisher.ports()]) if (port.id > after) yield portInfo(port);
 }
 
 /** Decided as for a flow, without counting. */

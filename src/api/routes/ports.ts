@@ -25,8 +25,10 @@ function find(network: Network, id: number, guest?: string): PortInfo {
   return port;
 }
 
+type Publish = PublishOptions & { readonly spec: string; readonly keep?: boolean | undefined };
+
 /** The text with the members beside it. */
-function specOf({ spec: text, ...options }: PublishOptions & { readonly spec: string }): PublishSpec {
+function specOf({ spec: text, keep: _, ...options }: Publish): PublishSpec {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return { ...parsePublish(text), ...Object.fromEntries(given) };
 }
@@ -79,7 +81,9 @@ export const portRoutes = [
     respond: async ({ network, body, guest }) => {
       const spec = specOf(body);
       const allowed = guest === undefined ? spec : ownSpec(network, guest, spec);
-      return find(network, (await network.publish(allowed)).id);
+      // What a guest publishes is its own, for as long as this process runs.
+      const keep = guest === undefined && body.keep !== false;
+      return find(network, (await network.publish(allowed, { keep })).id);
     },
   }),
   json({
@@ -101,7 +105,7 @@ export const portRoutes = [
           `${texts.length} ports are too many for one request: ${MAX_RANGE} are allowed`,
         );
       const specs = texts.map((spec) => specOf({ ...body, spec }));
-      const ids = (await network.publishAll(specs)).map(({ id }) => id);
+      const ids = (await network.publishAll(specs, { keep: body.keep })).map(({ id }) => id);
       return { items: ids.map((id) => find(network, id)) };
     },
   }),

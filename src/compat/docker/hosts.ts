@@ -35,7 +35,7 @@ export function networkHost(network: Network): DockerHost {
     contains,
     dial: (ip, port) => (contains(ip) ? opened(network.dial({ ip }, port)) : undefined),
     publish: async (spec, told) => {
-      const port = await network.publish(spec);
+      const port = await network.publish(spec, { keep: false });
       gone.set(port.id, told);
       return port;
     },
@@ -96,7 +96,7 @@ class ApiHost implements DockerHost {
   /** Takes over what another process of this kind left behind: a port that leads to the same place. */
   private async publishText(text: string, { protocol, hostPort }: PublishSpec): Promise<number> {
     try {
-      return (await this.client.publish(text)).id;
+      return (await this.client.publish(text, { keep: false })).id;
     } catch (error) {
       if (!(error instanceof NetproxyError) || error.errno !== 'EADDRINUSE') throw error;
       for await (const port of this.client.ports({ protocol, port: hostPort }))

@@ -89,7 +89,8 @@ export class Forwarder {
       return () => SshForward.open(this.network, spec, this.logger);
     }
     const spec = specOf(entry);
-    return () => this.network.publish(spec);
+    // Its clients expose again what they need.
+    return () => this.network.publish(spec, { keep: false });
   }
 
   private countOf(guest: string): number {

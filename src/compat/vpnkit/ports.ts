@@ -84,7 +84,7 @@ export class VpnkitPorts {
     const entry: Exposed = { port, published: undefined };
     if (!any) this.exposed.set(key, entry);
     try {
-      const published = await this.network.publish(spec);
+      const published = await this.network.publish(spec, { keep: false });
       entry.published = published;
       if (any) this.exposed.set(keyOf({ ...port, out_port: published.port }), entry);
     } catch (error) {
