@@ -33,6 +33,7 @@ export const GROUPS = {
     'docker-cli': ['docker'],
     'dnsmasq-base': ['dnsmasq'],
     ethtool: ['ethtool'],
+    git: ['git'],
     // iperf3 knows no multicast.
     iperf: ['iperf'],
     iperf3: ['iperf3'],
@@ -49,6 +50,8 @@ export const GROUPS = {
     nmap: ['nmap'],
     'ntpsec-ntpdig': ['ntpdig'],
     'openssh-client': ['ssh'],
+    openssl: ['openssl'],
+    perl: ['perl'],
     procps: ['ps', 'sysctl'],
     python3: ['python3'],
     'python3-asyncssh': ['/usr/lib/python3/dist-packages/asyncssh/__init__.py'],
