@@ -63,7 +63,7 @@ async function measure(results, metric, mtu, label, work) {
   say(`  ${label.padEnd(17)} ${metric.id.padEnd(18)} ${told}${cpu}${noise}`);
 }
 
-const fits = (metric, Peer) => metric.fits?.(Peer) !== false && (!Peer.dnsOnly || metric.group === 'dns');
+const fits = (metric, Peer) => metric.fits?.(Peer) !== false && (Peer.only ?? metric.group) === metric.group;
 
 /** Brings a peer up, or says why not. */
 async function bringUp(Peer, setup) {

@@ -9,7 +9,7 @@ export class Dnsmasq extends Veth {
   static programs = ['dnsmasq'];
   static package = 'dnsmasq-base';
   /** Nothing else of it is worth measuring. */
-  static dnsOnly = true;
+  static only = 'dns';
   dns = this.gateway;
   // The lab's own server has 53.
   dnsPort = 5300;

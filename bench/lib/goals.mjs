@@ -84,6 +84,10 @@ export function goals(summary) {
     // Of 20,000 datagrams a few may be left in a buffer when the count ends.
     add(`4  UDP ${way} 1400 B at 20,000/s, loss above pasta's, %`, above, 0.05, less);
   }
+  ahead('4  a body of 100 MiB through the HTTP proxy', 'http_get', 1500, TAP, ['squid'], 1);
+  add('4  the same through CONNECT', ratio(at('http_connect', 1500, TAP), at('http_plain', 1500, TAP)), 0.9, {
+    than: 'without a proxy',
+  });
   add('5  RSS idle, MiB', at('rss_idle', 1500, TAP), 90, less);
   add('5  RSS per flow at 1,000, KiB', at('rss_flow_1000', 1500, TAP), 40, less);
   add('5  heap and buffers per idle flow at 10,000, KiB', at('idle_flow_10000', 1500, TAP), 4, less);

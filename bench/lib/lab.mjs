@@ -163,6 +163,11 @@ export class Lab {
     throw new BenchError(`gave up waiting for ${what}${last}`);
   }
 
+  /** Whether something listens on this port of the host, TCP. */
+  listens(port) {
+    return sh('ip', 'netns', 'exec', this.host, 'ss', '-Hltn', `sport = :${port}`).trim() !== '';
+  }
+
   /** CPU seconds of the peer, of the shims. */
   cpu() {
     const sum = (children) => children.reduce((total, child) => total + cpuSeconds(child.pid), 0);

@@ -3,6 +3,7 @@
  * peer could not do it. `gbit` and `cpu` in what it returns become Gbit per CPU-second.
  */
 import fs from 'node:fs';
+import { HTTP_METRICS } from './http.mjs';
 import { BULK, ECHO, ECHO_PORTS, INBOUND, TARGET, UDP } from './lab.mjs';
 import { BenchError, Child, descriptors, memoryKiB, sleep } from './tools.mjs';
 
@@ -316,6 +317,7 @@ export const METRICS = [
     run: (lab, options) => dns(lab, options.secs, true),
     fits: (Peer) => !Peer.tcpOnly,
   },
+  ...HTTP_METRICS,
   {
     id: 'rss_idle',
     group: 'rss',

@@ -23,7 +23,7 @@ npm run bench -- chart [FILE]                   docs/bench.svg and docs/performa
   --json FILE      results as JSON; bench/baseline.json is made so
   --tree DIR       measure the netproxy of another checkout (built there)
 
-Needs root, iproute2, gcc, procps (sysctl), dnsperf for the metric dns, and the rivals' packages: passt, slirp4netns, qemu-system-x86.`;
+Needs root, iproute2, gcc, procps (sysctl), dnsperf for the metrics dns, nginx, curl and squid for http, and the rivals' packages: passt, slirp4netns, qemu-system-x86.`;
 
 /** Throws BenchError that names the argument. */
 export function parseOptions(argv) {

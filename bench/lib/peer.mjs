@@ -14,8 +14,8 @@ export class Peer {
   static mtus = undefined;
   /** Only TCP, and only out of the guest. */
   static tcpOnly = false;
-  /** It does nothing but DNS. */
-  static dnsOnly = false;
+  /** The one group of metrics that it is there for; undefined: all. */
+  static only = undefined;
   /** It answers DHCP. */
   static dhcp = false;
   guest = '10.0.2.15';
@@ -23,6 +23,8 @@ export class Peer {
   /** Its own DNS forwarder. */
   dns = undefined;
   dnsPort = 53;
+  /** Its HTTP proxy, HOST:PORT. */
+  httpProxy = undefined;
   inboundHost = TARGET;
 
   constructor(lab, options) {

@@ -9,6 +9,7 @@ import { INBOUND, Lab, TARGET } from './lab.mjs';
 import { packageVersion } from './machine.mjs';
 import { Dnsmasq } from './dnsmasq.mjs';
 import { Peer, Veth } from './peer.mjs';
+import { Squid } from './squid.mjs';
 
 /** A C loop that copies frames between two TAPs. */
 class TapCopy extends Veth {
@@ -185,6 +186,7 @@ class Netproxy extends Peer {
   guest = '192.168.127.2';
   gateway = '192.168.127.1';
   dns = '192.168.127.1';
+  httpProxy = `${this.gateway}:3128`;
   env = {};
 
   serve(...link) {
@@ -251,7 +253,7 @@ const ALL = [
   NetproxyTap,
   NetproxyStream,
   NetproxyNoAddon,
-].concat([Pasta, Passt, Slirp4netns, Libslirp, Dnsmasq]);
+].concat([Pasta, Passt, Slirp4netns, Libslirp, Dnsmasq, Squid]);
 
 /** Peers by name, in the order of tables. */
 export const PEERS = new Map(ALL.map((peer) => [peer.label, peer]));

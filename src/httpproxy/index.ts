@@ -19,7 +19,6 @@ export {
   environmentSettings,
   findRoute,
   hasUpstream,
-  routeOf,
   vpnkitSettings,
 } from './settings.js';
 export {

@@ -75,13 +75,6 @@ export async function findRoute(settings: ProxySettings, query: RouteQuery): Pro
   return finder.find(query, settings);
 }
 
-/** The route as far as it is known without asking anybody. */
-export function routeOf(settings: ProxySettings, query: RouteQuery): Route {
-  const { final, ...route } = fixedRoute(settings, query);
-  if (settings.finder === undefined || final === true) return route;
-  return { ...route, why: `${settings.source} is asked for each request` };
-}
-
 /** The route by the lists alone. `final`: no finder is asked. */
 function fixedRoute(settings: ProxySettings, query: RouteQuery): Route & { readonly final?: boolean } {
   const { scheme, host } = query;

@@ -13,9 +13,9 @@ import {
   type ProxySettings,
   type Route,
   errnoOf,
+  findRoute,
   hasUpstream,
   parseHost,
-  routeOf,
 } from '../httpproxy/index.js';
 import type { Decision, PolicyProtocol } from '../policy/index.js';
 import type { HttpProxyConfig } from './types.js';
@@ -34,22 +34,22 @@ export class Interception {
     this.proxy = proxy;
   }
 
-  /** By whom a connection goes that the policy lets go; undefined: it is not intercepted. `name`: what led there. */
-  private route(ip: Ipv4, port: number, name: string | undefined): Route | undefined {
+  /** By whom a connection goes that the policy lets go; undefined: it is not intercepted. `name`: what led there. Rejects with Problem. */
+  private async route(ip: Ipv4, port: number, name: string | undefined): Promise<Route | undefined> {
     const settings = this.settings();
     const scheme = this.schemeOf(settings, port);
     if (scheme === undefined) return undefined;
     const address = { kind: 'ipv4', ip } as const;
     const host = (name === undefined ? undefined : parseHost(name)) ?? address;
-    return routeOf(settings, { scheme, host, port, address });
+    return findRoute(settings, { scheme, host, port, address });
   }
 
   /** What the policy decided, with what becomes of it here: for `explain`. */
-  explained(
+  async explained(
     decision: Decision,
     protocol: PolicyProtocol,
     name: string | undefined,
-  ): Decision & { readonly route?: Route } {
+  ): Promise<Decision & { readonly route?: Route }> {
     const { verdict } = decision;
     if (verdict.kind !== 'dial' || verdict.via !== 'direct') return decision;
     const { ip, port } = verdict;
@@ -60,7 +60,7 @@ export class Interception {
         rule: 'http proxy',
         why: 'an upstream proxy is set for this port, and UDP cannot go by it: clients of QUIC fall back to TCP',
       };
-    const route = protocol === 'tcp' ? this.route(ip, port, name) : undefined;
+    const route = protocol === 'tcp' ? await this.route(ip, port, name).catch(refusedRoute) : undefined;
     if (route === undefined) return decision;
     if (route.refused === undefined) return { ...decision, route };
     return {
@@ -124,4 +124,9 @@ export class Interception {
     if (transparent === 'on' || settings.allow !== undefined) return scheme;
     return hasUpstream(settings, scheme) ? scheme : undefined;
   }
+}
+
+/** No route is known, and nothing may go without one. */
+function refusedRoute({ message }: Error): Route {
+  return { upstreams: [], why: message, refused: message };
 }

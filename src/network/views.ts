@@ -131,7 +131,10 @@ export async function explain(parts: Parts, query: ExplainQuery): Promise<Explan
     resolvedFrom: name,
   });
   const { interception } = parts.proxy;
-  return { ...interception.explained(decision, query.protocol ?? 'tcp', name), address: formatIpv4(ip) };
+  return {
+    ...(await interception.explained(decision, query.protocol ?? 'tcp', name)),
+    address: formatIpv4(ip),
+  };
 }
 
 function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number {

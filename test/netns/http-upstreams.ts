@@ -12,7 +12,7 @@ const BEHIND_TLS = 3998;
 export interface Upstream {
   readonly name: string;
   /** The kind of its URL. */
-  readonly kind: 'none' | 'http' | 'https' | 'socks5' | 'socks5h';
+  readonly kind: 'none' | 'http' | 'https' | 'socks5' | 'socks5h' | 'PAC';
   readonly authentication: 'none' | 'Basic' | 'user and password';
   /** netproxy's. */
   readonly flags: (lab: Lab) => readonly string[];
@@ -135,5 +135,19 @@ export const UPSTREAMS: readonly Upstream[] = [
     authentication: 'user and password',
     flags: by(`socks5h://me:secret@127.0.0.1:${UPSTREAM_PORT}`),
     start: async (lab) => [await microsocks(lab, '-u', 'me', '-P', 'secret')],
+  },
+  {
+    name: 'a proxy auto-config file that names tinyproxy',
+    kind: 'PAC',
+    authentication: 'none',
+    flags: (lab) => {
+      const file = lab.path('proxy.pac');
+      writeFileSync(
+        file,
+        `function FindProxyForURL() { return 'PROXY 127.0.0.1:${UPSTREAM_PORT}; DIRECT'; }\n`,
+      );
+      return ['--proxy-pac', file];
+    },
+    start: async (lab) => [await tinyproxy(lab)],
   },
 ];
