@@ -138,6 +138,7 @@ describe('flags', () => {
     'policy default',
     'policy log',
     'policy answer',
+    'proxy set',
     'config openapi',
     'config schema',
     'config check',
