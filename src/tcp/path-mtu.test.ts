@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seq, seqAdd, type Seq } from '../core/index.js';
 import { MIN_PATH_MTU } from './path-mtu.js';
 import { OWN_ISS, established, type Script } from './script.testutil.js';
+import { into } from './states.testutil.js';
 
 const relative = (n: number): Seq => seqAdd(seq(OWN_ISS), n);
 
@@ -49,6 +50,32 @@ describe('"fragmentation needed" (RFC 1191)', () => {
     crumbs.connection.tooBig(relative(1), 68);
     expect(crumbs.connection.info().mss).toBe(MIN_PATH_MTU - 40);
   });
+
+  it.each(['SYN-SENT', 'SYN-RECEIVED', 'FIN-WAIT-2', 'TIME-WAIT', 'CLOSED'] as const)(
+    '%s: where no text is out it is no news',
+    (state) => {
+      const s = into[state]({ mss: 1460 }).skips();
+      for (const at of [s.connection.snd.una, s.connection.snd.nxt]) s.connection.tooBig(at, 600);
+      s.output();
+      s.sendsNothing().is(state);
+      expect(s.counters).toMatchObject({ pathMtu: 0, icmpSoftErrors: 2 });
+    },
+  );
+
+  it.each(['ESTABLISHED', 'FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSING', 'LAST-ACK'] as const)(
+    '%s: all that is out leaves again, the FIN too',
+    (state) => {
+      const s = into[state]({ mss: 1460 }).skips();
+      const out = s.connection.snd.flight;
+      s.connection.tooBig(s.connection.snd.una, 1000);
+      s.output();
+      const again = s.sent();
+      const fin = again.some((segment) => segment.fin === true) ? 1 : 0;
+      expect(again.reduce((sum, { len = 0 }) => sum + len, fin)).toBe(out);
+      expect(Math.max(...again.map(({ len = 0 }) => len))).toBe(960);
+      s.is(state);
+    },
+  );
 
   it('about what is not out, or no longer than the path says, changes nothing', () => {
     const s = flying();

@@ -21,7 +21,8 @@ export function tooBig(c: TcpConnection, at: Seq, mtu: number): void {
   const { snd } = c;
   const told = Math.max(mtu === 0 ? UNKNOWN_MTU : mtu, MIN_PATH_MTU);
   const mss = told - HEADERS - (c.timestamps ? TIMESTAMPS_LENGTH : 0);
-  if (!seqGe(at, snd.una) || !seqLt(at, snd.nxt) || mss >= snd.mss) {
+  const opening = c.state === 'SYN-SENT' || c.state === 'SYN-RECEIVED';
+  if (opening || !seqGe(at, snd.una) || !seqLt(at, snd.nxt) || mss >= snd.mss) {
     c.counters.icmpSoftErrors++;
     return;
   }

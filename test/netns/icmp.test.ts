@@ -98,6 +98,17 @@ describe.runIf(ready)('a guest and the way to the world', () => {
     expect(stats.ping.errors).toBeGreaterThan(0);
   });
 
+  it('does not let a datagram out to all machines of a network of the host, and says so', async () => {
+    const everybody = '10.77.1.255';
+    const out = await lab.capture(lab.host, 'w1a', `dst ${everybody}`);
+    const told = await lab.capture(lab.guest, 'tap0', 'icmp');
+    await probe(lab, { mode: 'udpConnected', address: everybody, port: 9, tries: 1, timeoutMs: 100 });
+    await told.packet('prohibited', ({ line }) => /10\.77\.1\.255.*(prohibited|filtered)/.test(line));
+    expect(out.packets).toEqual([]);
+    await told.stop();
+    await out.stop();
+  });
+
   it('keeps DSCP and ECN of pings both ways, and of datagrams', async () => {
     const out = await lab.capture(
       server,
