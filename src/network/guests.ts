@@ -1,12 +1,14 @@
 /** Who is attached, and who is meant: names, reservations, the guest of a published port. */
 import type { Neighbour } from '../arp/index.js';
 import {
+  type HashKey,
   type Ipv4,
   type Mac,
   NetproxyError,
   cidrContains,
   cidrLast,
   formatIpv4,
+  hash4,
   ipv4,
   macHigh,
   macLow,
@@ -24,6 +26,8 @@ import type { AttachOptions } from './types.js';
 
 /** UUIDs of vpnkit guests that are remembered; beyond, the one that came first is forgotten. */
 export const MAX_UUIDS = 4096;
+/** What a UUID becomes as a MAC address is no secret. */
+const NO_SECRET: HashKey = [0, 0];
 
 export class Guests {
   private readonly stack: Stack;
@@ -163,22 +167,26 @@ export class Guests {
         };
       return { ok: true, ...known };
     }
-    const ip = preferred === undefined ? this.freeAddress(uuid) : this.claim(uuid, preferred);
+    const mac = this.macs.get(uuid.toLowerCase()) ?? this.macOf(uuid);
+    const ip = preferred === undefined ? this.freeAddress(uuid, mac) : this.claim(uuid, preferred);
     if (typeof ip === 'string') return { ok: false, message: ip };
     if (this.uuids.size >= MAX_UUIDS) {
       const oldest = this.uuids.keys().next().value;
       if (oldest !== undefined) this.forget(oldest);
       this.counters.uuidsForgotten++;
     }
-    const mac = this.macs.get(uuid.toLowerCase()) ?? this.newMac();
     this.uuids.set(uuid, { ip, mac });
     return { ok: true, ip, mac };
   }
 
-  private newMac(): Mac {
-    const random = this.stack.deps.random.u32();
-    const last = [16, 8, 0].map((shift) => ((random >>> shift) & 255).toString(16).padStart(2, '0'));
-    return `02:50:00:${last.join(':')}` as Mac;
+  /** The same for a UUID after a restart, too, so that its lease is found again; unless another guest has it. */
+  private macOf(uuid: string): Mac {
+    let hash = 0;
+    for (const char of uuid.toLowerCase()) hash = hash4(NO_SECRET, hash, char.codePointAt(0) ?? 0, 0, 0);
+    const mac = vpnkitMac(hash);
+    for (const other of this.uuids.values())
+      if (other.mac === mac) return vpnkitMac(this.stack.deps.random.u32());
+    return mac;
   }
 
   private claim(uuid: string, ip: Ipv4): Ipv4 | string {
@@ -190,13 +198,18 @@ export class Guests {
       : `Preferred IP address ${formatIpv4(ip)} already used.`;
   }
 
-  private freeAddress(uuid: string): Ipv4 | string {
+  /** The address that is leased to this machine; else the first that is not leased to another, else one that is but waits for nobody. */
+  private freeAddress(uuid: string, mac: Mac): Ipv4 | string {
     const { subnet, guestIp } = this.addresses;
-    const last = cidrLast(subnet);
-    for (let ip: number = guestIp; ip < last; ip++)
-      if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
-    for (let ip: number = subnet.base + 1; ip < guestIp; ip++)
-      if (this.dhcp.server.reserve(uuid, ipv4(ip)) === 'ok') return ipv4(ip);
+    const { server } = this.dhcp;
+    const before = server.addressOfMac(mac);
+    if (before !== undefined && server.reserve(uuid, before) === 'ok') return before;
+    const count = cidrLast(subnet) - subnet.base - 1;
+    for (const leased of [false, true])
+      for (let n = 0; n < count; n++) {
+        const ip = ipv4(subnet.base + 1 + ((guestIp - subnet.base - 1 + n) % count));
+        if ((server.leaseAt(ip) !== undefined) === leased && server.reserve(uuid, ip) === 'ok') return ip;
+      }
     return 'No IP addresses available.';
   }
 
@@ -213,4 +226,10 @@ export class Guests {
     }
     return first;
   }
+}
+
+/** An address of the kind that vpnkit gives, by the lower 24 bits. */
+function vpnkitMac(bits: number): Mac {
+  const last = [16, 8, 0].map((shift) => ((bits >>> shift) & 255).toString(16).padStart(2, '0'));
+  return `02:50:00:${last.join(':')}` as Mac;
 }

@@ -134,6 +134,29 @@ describe.runIf(ready)('guests', () => {
     expect(JSON.parse(await lab.check(lab.host, health))).toMatchObject({ status: 'ok', guests: 2 });
   });
 
+  it('of vpnkit have their MAC address and their lease again after netproxy was killed, whoever comes first', async () => {
+    const path = lab.path('vpnkit.sock');
+    const args = ['serve', '--vpnkit', `unix:${path}`, '--state-file', lab.path('state')];
+    const come = async (n: 0 | 1) => {
+      const one = n === 0 ? lab : other;
+      const uuid = `d3a8a4c1-0000-4000-8000-00000000000${n}`;
+      const shim = await attach(one, { framing: 'vpnkit', uuid, stream: { connect: path } });
+      const { mac } = JSON.parse(shim.stdout.trimEnd()) as { mac: string };
+      await setMac(one, mac);
+      return { shim, mac, ip: (await one.dhcp())['ip'] };
+    };
+    const netproxy = await lab.startNetproxy(args);
+    const before = [await come(0), await come(1)] as const;
+    expect(before[0].mac).not.toBe(before[1].mac);
+    await netproxy.proc.kill('SIGKILL');
+    for (const { shim } of before) await shim.kill('SIGKILL');
+    await lab.startNetproxy(args);
+    for (const n of [1, 0] as const) {
+      const { mac, ip } = await come(n);
+      expect({ mac, ip }).toEqual({ mac: before[n].mac, ip: before[n].ip });
+    }
+  });
+
   it('are dialled where they listen (--qemu connect:)', async () => {
     const path = lab.path('vm.sock');
     const shim = startShim(lab, { framing: 'qemu', stream: { listen: path } });
