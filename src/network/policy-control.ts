@@ -1,4 +1,5 @@
 /** The policy of a running network in the hands of its program: rules come and go, decisions are told. */
+import { NetproxyError, parseIpv4 } from '../core/index.js';
 import { TcpFlow, UdpMapping } from '../forwarder/index.js';
 import {
   type AuditEntry,
@@ -49,6 +50,21 @@ export class PolicyControl {
 
   constructor(parts: Parts) {
     this.parts = parts;
+  }
+
+  /**
+   * Leads a port of the gateway to an IPv4 address that the host dials, as the first rule that fits it allows. Throws
+   * ERR_NETPROXY_CONFIG, or ERR_NETPROXY_STATE where the port is taken.
+   */
+  forwardGateway(protocol: 'tcp' | 'udp', port: number, ip: string, toPort: number): void {
+    const address = parseIpv4(ip);
+    if (address === undefined)
+      throw new NetproxyError('ERR_NETPROXY_CONFIG', `"${ip}" is no IPv4 address that a port could lead to`);
+    if (!this.parts.policy.addForward(protocol, port, address, toPort))
+      throw new NetproxyError(
+        'ERR_NETPROXY_STATE',
+        `${protocol} port ${port} of the gateway is taken already`,
+      );
   }
 
   get default(): DefaultAction {

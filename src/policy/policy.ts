@@ -30,6 +30,8 @@ interface Shared {
   readonly table: RuleTable;
   readonly clock: TableClock;
   readonly services: Map<string, string>;
+  /** Ports of the gateway that lead elsewhere. */
+  readonly forwards: Map<string, DialVerdict>;
   readonly hits: Map<string, number>;
   defaultAction: DefaultAction;
   decisions: number;
@@ -84,6 +86,16 @@ export class Policy {
     this.shared.services.delete(`${protocol}/${ip}/${port}`);
   }
 
+  /** Leads a port of the gateway to an address that the host dials; false where a service, or another one, has it. */
+  addForward(protocol: 'tcp' | 'udp', port: number, ip: Ipv4, toPort: number): boolean {
+    const { services, forwards, config, clock } = this.shared;
+    const key = `${protocol}/${config.gatewayIp}/${port}`;
+    if (services.has(key) || forwards.has(key)) return false;
+    forwards.set(key, { kind: 'dial', ip, port: toPort, via: 'redirect' });
+    clock.changed();
+    return true;
+  }
+
   /** How often each rule decided. */
   counts(): ReadonlyMap<string, number> {
     return this.shared.hits;
@@ -114,9 +126,10 @@ export class Policy {
 
   /** Decides without counting. */
   explain(to: Destination): Decision {
-    const { services, config } = this.shared;
+    const { services, forwards, config } = this.shared;
     const { gatewayIp, hostAlias } = config;
-    const service = to.protocol === 'icmp' ? undefined : services.get(`${to.protocol}/${to.ip}/${to.port}`);
+    const key = `${to.protocol}/${to.ip}/${to.port}`;
+    const service = to.protocol === 'icmp' ? undefined : services.get(key);
     if (service !== undefined)
       return say(
         { kind: 'service', service },
@@ -126,6 +139,8 @@ export class Policy {
     if (to.ip === gatewayIp) {
       if (to.protocol === 'icmp')
         return say({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
+      const forward = forwards.get(key);
+      if (forward !== undefined) return this.byRules(to, forward);
       return say(
         { kind: 'deny', how: 'reset' },
         'gateway',
@@ -325,6 +340,7 @@ function makeShared(config: PolicyConfig, world: PolicyWorld): Shared {
     matcher: new Matcher(config, world),
     table: new RuleTable(config.rules, clock),
     services: new Map(),
+    forwards: new Map(),
     hits: new Map(),
     defaultAction: config.defaultAction,
     decisions: 0,

@@ -1,12 +1,9 @@
 /** vpnkit's flags as a network of netproxy's, and vpnkit's port API beside it. */
-import { connect } from 'node:net';
 import * as z from 'zod';
 import { type Config, checkFlag, configSchema, field, loadFile } from '../../config/index.js';
-import { type Logger, NetproxyError } from '../../core/index.js';
-import type { Network } from '../../index.js';
+import { NetproxyError } from '../../core/index.js';
 import type { DropIn } from '../drop-in.js';
 import { type GoValues, parseGoFlags } from '../go-flags.js';
-import { splice } from '../splice.js';
 import { VpnkitApi, VpnkitPorts } from './ports.js';
 
 export const VPNKIT_FLAGS = {
@@ -26,7 +23,7 @@ export const VPNKIT_FLAGS = {
   'dhcp-json': { kind: 'string', help: 'File with searchDomains and domainName, read at the start' },
   'gateway-forwards': {
     kind: 'string',
-    help: 'File of TCP ports of the gateway that lead to the host, read at the start',
+    help: 'File of TCP and UDP ports of the gateway that lead to addresses which the host dials, read at the start',
   },
   pcap: { kind: 'string', help: 'Capture all frames to a pcap or pcapng file' },
   debug: { kind: 'bool', help: 'Tell more' },
@@ -60,7 +57,8 @@ export function vpnkitDropIn(argv: readonly string[]): DropIn | undefined {
   return {
     config: configOf(values),
     begin: async (network, logger) => {
-      for (const forward of forwards) openForward(network, forward, logger);
+      for (const { protocol, external_port, internal_ip, internal_port } of forwards)
+        network.policy.forwardGateway(protocol, external_port, internal_ip, internal_port);
       if (values.port === undefined) return;
       const api = new VpnkitApi(new VpnkitPorts(network), logger);
       undo.push(() => {
@@ -83,21 +81,7 @@ function bad(message: string): NetproxyError {
 
 function forwardsOf(file: string | undefined): readonly Forward[] {
   if (file === undefined) return [];
-  const forwards = loadFile(file, forwardsFile, REMEDY);
-  const udp = forwards.find(({ protocol }) => protocol === 'udp');
-  if (udp !== undefined)
-    throw bad(`${file}: udp port ${udp.external_port} of the gateway cannot be forwarded; tcp can`);
-  return forwards;
-}
-
-/** A port of the gateway leads to one that the host reaches. The guest is answered at once and reset where that fails. */
-function openForward(network: Network, forward: Forward, logger: Logger): void {
-  const { external_port, internal_ip, internal_port } = forward;
-  network.listen(network.addresses.gateway, external_port, (stream) => {
-    const socket = connect({ host: internal_ip, port: internal_port, allowHalfOpen: true });
-    socket.on('error', (error) => logger.debug(`gateway port ${external_port}: ${error.message}`));
-    splice(stream, socket, '');
-  });
+  return loadFile(file, forwardsFile, REMEDY);
 }
 
 function configOf(values: Values): Config {

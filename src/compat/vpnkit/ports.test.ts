@@ -174,11 +174,36 @@ describe('flags and files', () => {
   });
 
   it.each([
-    ['[{"protocol":"udp","external_port":53,"internal_ip":"127.0.0.1","internal_port":53}]', /udp port 53/],
+    ['[{"protocol":"icmp","external_port":1}]', /protocol: "icmp" is not allowed/],
     ['[{"protocol":"tcp"}]', /external_port: is missing/],
     ['{}', /a list of forwards/],
   ])('gateway forwards %s are refused', (text, why) => {
     writeFileSync(at('forwards.json'), text);
     expect(() => vpnkitDropIn(['--gateway-forwards', at('forwards.json')])).toThrow(why);
+  });
+
+  it.each(['tcp', 'udp'] as const)('%s ports of the gateway lead to the host', async (protocol) => {
+    const forward = { protocol, external_port: 5300, internal_ip: '127.0.0.1', internal_port: 53 };
+    writeFileSync(at('forwards.json'), JSON.stringify([forward]));
+    const other = vpnkitDropIn(['--gateway-forwards', at('forwards.json')])!;
+    await other.begin(lab.network, silentLogger);
+    const { gateway } = lab.network.addresses;
+    if (protocol === 'tcp') {
+      lab.host.accept('127.0.0.1:53', (socket) => socket.end('hello'));
+      const socket = await lab.guest.connect(gateway, 5300);
+      expect(Buffer.concat(await socket.toArray()).toString()).toBe('hello');
+      // Nobody is there: refused, as by the host itself.
+      lab.host.fail('127.0.0.1:53', 'ECONNREFUSED');
+      await expect(lab.guest.connect(gateway, 5300)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    } else {
+      lab.host.echoUdp('127.0.0.1:53');
+      const socket = lab.guest.udp(5000);
+      socket.send(Buffer.from('ping'), gateway, 5300);
+      const { ip, port, bytes } = await socket.recv({ timeout: 10_000 });
+      expect([ip, port, Buffer.from(bytes).toString()]).toEqual([gateway, 5300, 'ping']);
+    }
+    const explained = await lab.network.explain({ host: gateway, port: 5300, protocol });
+    expect(explained).toMatchObject({ verdict: { kind: 'dial', port: 53, via: 'redirect' } });
+    await expect(other.begin(lab.network, silentLogger)).rejects.toThrow('taken already');
   });
 });
