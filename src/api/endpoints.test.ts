@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import type { LogThreshold } from '../observe/index.js';
 import { type ApiLab, apiLab } from './api.testutil.js';
+import { misfits } from './openapi.testutil.js';
 import { ROUTES } from './routes.js';
 import { problemSchema } from './schemas.js';
 
@@ -357,16 +358,17 @@ describe('every endpoint', () => {
     if (line === 'GET /v1/policy/asks') await waitingFlow(api);
     const reply = await api.ask(line.replace('QUESTION', String(question)), body);
     expect(reply.status).toBe(status);
-    if (status >= 400) {
-      expect(problemSchema.parse(reply.body)).toMatchObject({ status, ...holds });
-      return;
-    }
     const [method = '', where = ''] = line.split(' ');
     const route = cases.find(
       (one) =>
         one.method === method &&
         new RegExp(`^${one.path.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(where.split('?')[0] ?? ''),
     )!;
+    expect(misfits(method, route.path, reply)).toEqual([]);
+    if (status >= 400) {
+      expect(problemSchema.parse(reply.body)).toMatchObject({ status, ...holds });
+      return;
+    }
     if (route.answer.kind === 'none') {
       expect(reply.text).toBe('');
     } else if (route.answer.kind === 'json') {

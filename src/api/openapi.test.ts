@@ -1,4 +1,5 @@
 /** The OpenAPI document says what the API does, and is the one in docs/. */
+import { type SpecData, Validator } from '@seriousme/openapi-schema-validator';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -26,6 +27,12 @@ describe('the OpenAPI document', () => {
   it('is what the API serves', async () => {
     await using api = await apiLab();
     expect((await api.ask('GET /v1/openapi.json')).body).toEqual(JSON.parse(text));
+  });
+
+  it('is a valid one of version 3.1', async () => {
+    const validator = new Validator();
+    expect(await validator.validate(JSON.parse(text) as SpecData)).toMatchObject({ valid: true });
+    expect(validator.version).toBe('3.1');
   });
 
   it('has every endpoint, each under a name of its own', () => {
