@@ -207,6 +207,14 @@ export function publishFlags(command: Command, to: Collected): void {
       to.publish.push(to.check(flag, field.publish, text));
     },
   );
+  add(
+    command,
+    '--bind-helper <path>',
+    'socket of netproxy bind-helper, asked for ports that this user may not bind (needs the addon)',
+    (text, flag) => {
+      to.config.bindHelper = to.check(flag, field.path, text);
+    },
+  );
 }
 
 /** --allow and --deny: one list in the order in which they stand; the first that fits decides. */

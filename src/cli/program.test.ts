@@ -39,7 +39,7 @@ describe('netproxy', () => {
   it.each([
     [
       ['bogus'],
-      'netproxy: there is no command "bogus".\nThe commands are serve, run, demo, doctor, explain, guests, leases, flows, ports, publish, unpublish, events, capture, stats, policy, dns, config, docker, vpnkit, docker-proxy, gvproxy.\n',
+      'netproxy: there is no command "bogus".\nThe commands are serve, run, demo, doctor, bind-helper, explain, guests, leases, flows, ports, publish, unpublish, events, capture, stats, policy, dns, proxy, config, docker, vpnkit, docker-proxy, gvproxy.\n',
     ],
     [['--bogus'], "netproxy: unknown option '--bogus'.\n"],
     [['--qemi', 'x'], "netproxy: unknown option '--qemi'.\nDid you mean --qemu?\n"],

@@ -1,5 +1,6 @@
 /** The command line: which commands there are, which flags they take, and what their help says. */
 import { Command, CommanderError, Option } from 'commander';
+import { type BindHelperOptions, bindHelper } from './bind-helper.js';
 import { Collected } from './collect.js';
 import { checkFile, printOpenApi, printSchema } from './config-command.js';
 import { demo } from './demo/index.js';
@@ -84,6 +85,7 @@ export function createProgram(terminal: Terminal, done: (code: number) => void):
   runCommand(program, terminal, done);
   demoCommand(program, terminal, done);
   doctorCommand(program, terminal, done);
+  bindHelperCommand(program, terminal, done);
   explainCommand(program, terminal, done);
   remoteCommands(program, terminal, done);
   dnsCommands(program, terminal, done);
@@ -208,6 +210,29 @@ ${EXIT_HELP}`,
     )
     .action(async (options: Parameters<typeof demo>[0]) => {
       done(await demo(options, terminal));
+    });
+}
+
+function bindHelperCommand(program: Command, terminal: Terminal, done: Done): void {
+  const several = (text: string, before: readonly string[]): string[] => [...before, text];
+  program
+    .command('bind-helper')
+    .description('bind privileged ports for a netproxy that runs without privileges')
+    .requiredOption('--socket <path>', 'where netproxy asks, with --bind-helper PATH')
+    .option('--allow-user <user>', 'who may ask beside root: a name or a user id (repeatable)', several, [])
+    .option('--allow-ports <list>', 'which ports, such as 80,443 (default: 1-1023; repeatable)', several, [])
+    .addHelpText(
+      'after',
+      `
+Started as root, or with CAP_NET_BIND_SERVICE. The kernel says who asks (SO_PEERCRED); the socket is bound here and handed over (SCM_RIGHTS). Needs the addon.
+
+Examples:
+  netproxy bind-helper --socket /run/netproxy-bind.sock --allow-user alice --allow-ports 80,443
+  netproxy serve --qemu unix:/run/user/1000/vm.sock --bind-helper /run/netproxy-bind.sock --publish 0.0.0.0:80:80
+${EXIT_HELP}`,
+    )
+    .action(async (options: BindHelperOptions) => {
+      done(await bindHelper(options, terminal));
     });
 }
 

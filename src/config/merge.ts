@@ -70,6 +70,7 @@ export function networkConfig(config: Config): NetworkConfig {
     httpProxy: { environment: true, system: true, ...withoutUndefined(config.httpProxy ?? {}) },
     policy: config.policy,
     publish: config.publish,
+    bindHelper: config.bindHelper,
     limits: config.limits,
     switch: config.switch,
   };

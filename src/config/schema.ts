@@ -1,9 +1,9 @@
 /** The configuration file, version 1. Everything that the command line can say, and some more; unknown keys are refused. */
 import * as z from 'zod';
-import { formatOptions } from '../forwarder/index.js';
 import type { ListenKind } from '../link/index.js';
 import { domainsSchema, zonesSchema } from './dns-names.js';
 import * as field from './fields.js';
+import { publishSchema } from './published.js';
 import { list, section } from './section.js';
 
 const yesNo = z.boolean({ error: 'true or false' });
@@ -306,14 +306,6 @@ export const switchSchema = section({
   rateDown: field.rate.optional().describe('Bits per second to each guest at most. Default no limit'),
 }).describe('Guests among each other');
 
-/** Both ways of writing one, as one text. */
-const publishSchema = z.union([
-  field.publish,
-  section({ ports: field.publish.describe("In Docker's syntax, ranges too"), ...field.publishOptions })
-    .transform(({ ports, ...options }) => `${ports}${formatOptions(options)}`)
-    .pipe(field.publish),
-]);
-
 const logSchema = section({
   level: field.oneOf('debug', 'info', 'warn', 'error', 'silent').optional().describe('Default info'),
   format: field.oneOf('text', 'json').optional().describe('Default text'),
@@ -370,6 +362,11 @@ export const configSchema = section({
   publish: list(publishSchema)
     .optional()
     .describe("Ports of the host that lead into guests, in Docker's syntax, or as ports with options"),
+  bindHelper: field.path
+    .optional()
+    .describe(
+      'Socket of netproxy bind-helper, asked for ports that this user may not bind (needs the addon)',
+    ),
   docker: dockerSchema.optional(),
   limits: limitsSchema.optional(),
   switch: switchSchema.optional(),

@@ -46,7 +46,7 @@ function remedy(errno: string, port: number): string {
     case 'EACCES':
     case 'EPERM':
       return port > 0 && port < 1024
-        ? `Ports below 1024 are privileged: use a port from 1024 up, or allow it with "sysctl net.ipv4.ip_unprivileged_port_start=${port}", or give node CAP_NET_BIND_SERVICE.`
+        ? `Ports below 1024 are privileged: use a port from 1024 up, or allow it with "sysctl net.ipv4.ip_unprivileged_port_start=${port}", give node CAP_NET_BIND_SERVICE, or run "netproxy bind-helper" as root and name it with --bind-helper.`
         : 'Run it as a user who may bind this address.';
     case 'EADDRNOTAVAIL':
       return 'Use an address of this host ("ip addr" lists them), 127.0.0.1 or 0.0.0.0.';

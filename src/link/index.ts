@@ -2,6 +2,7 @@
  * Links: how frames of a guest reach the switch. Transports (qemu, vpnkit, connect, stdio, memory, and natively tap and
  * vsock), their listeners, and what can be put around any of them (capture, faults).
  */
+export { bindUnix } from './unix-path.js';
 export * from './accept.js';
 export { captureBatch, capturedOutput, withCapture, type CaptureSink } from './capture.js';
 export * from './faults-spec.js';

@@ -52,6 +52,14 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
+export interface ReceivedDescriptor {
+  /** Bytes; 0: the stream ended; else -errno. */
+  readonly count: number;
+  readonly text: string;
+  /** -1: none. Else ours to adopt or close. */
+  readonly descriptor: number;
+}
+
 export interface Capabilities {
   /** Version of the crate. */
   readonly version: string;
@@ -283,6 +291,13 @@ export interface Poller {
   setOption(handle: number, option: number, value: number): number;
   /** Of a unix stream's peer. */
   peerCredentials(handle: number): PeerCredentials | null;
+
+  /** Sends text on a unix stream, and with it the descriptor behind the handle `other` (0: none); bytes sent. */
+  sendDescriptor(handle: number, other: number, text: string): number;
+  /** At most 4 KiB of a unix stream, and a descriptor that came with them. */
+  receiveDescriptor(handle: number): ReceivedDescriptor;
+  /** Makes a handle of a bound UDP descriptor, which is ours from then on. */
+  adoptUdp(fd: number): number;
 
   // ---- datagrams
   /** An unconnected UDP socket with its error queue on; `bindIp` null: any address of that family. */

@@ -11,6 +11,7 @@ import {
   parseIpv4,
 } from '../core/index.js';
 import { listenError, nodeIo } from '../host/index.js';
+import { bindByHelper } from './bind-client.js';
 import { ACCEPT_INTS, EAGAIN, READ, errnoName } from './constants.js';
 import type { Hub } from './hub.js';
 import { nativePing } from './ping.js';
@@ -23,11 +24,14 @@ const ACCEPT_BURST = 32;
 /** Pause of a listener when the process has no descriptors left, ms. */
 const ACCEPT_PAUSE = 100;
 
-const { EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+const { EACCES, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM } = constants.errno;
+/** What a bind ends with that is not ours to do. */
+const DENIED: ReadonlySet<number> = new Set([-EACCES, -EPERM]);
 /** Results of accept() that pass by themselves. */
 const WEATHER: ReadonlySet<number> = new Set([-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM]);
 
-export function nativeIo(hub: Hub): HostIo {
+/** `helper`: the socket of a bind helper, for ports that this process may not bind. */
+export function nativeIo(hub: Hub, helper?: string): HostIo {
   const streams = new StreamScratch(hub);
   const udp = new UdpScratch(hub);
   const peer = new Int32Array(ACCEPT_INTS);
@@ -53,7 +57,9 @@ export function nativeIo(hub: Hub): HostIo {
     onStream: (stream: HostStream) => HostStreamHandler,
     onTrouble?: (errno: string) => void,
   ): Promise<HostListener> => {
-    const listener = hub.poller.tcpListen(host, port, BACKLOG, true);
+    let listener = hub.poller.tcpListen(host, port, BACKLOG, true);
+    if (helper !== undefined && DENIED.has(listener))
+      listener = await bindByHelper(hub, helper, { protocol: 'tcp', host, port });
     if (listener < 0) throw await listenError('tcp', host, port, errnoName(listener), undefined);
     const bound = hub.poller.address(listener, false);
     let resume: NodeJS.Timeout | undefined;
@@ -96,7 +102,9 @@ export function nativeIo(hub: Hub): HostIo {
     port: number,
     handler: HostUdpServerHandler,
   ): Promise<HostUdpServer> => {
-    const handle = hub.poller.udpOpen(host, port, host.includes(':'));
+    let handle = hub.poller.udpOpen(host, port, host.includes(':'));
+    if (helper !== undefined && DENIED.has(handle))
+      handle = await bindByHelper(hub, helper, { protocol: 'udp', host, port });
     if (handle < 0) throw await listenError('udp', host, port, errnoName(handle), undefined);
     return nativeUdpServer(hub, udp, handle, handler);
   };

@@ -5,4 +5,6 @@ export { loadNative, type NativeResult } from './loader.js';
 export { Hub } from './hub.js';
 export { SpinWatch } from './spin-watch.js';
 export { nativeIo } from './host-io.js';
+export { BindServer, type BindRules } from './bind-server.js';
+export { bindByHelper } from './bind-client.js';
 export { LOOKUP_QUEUE, LOOKUP_THREADS, NativeLookups } from './lookups.js';

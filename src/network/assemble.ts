@@ -77,7 +77,13 @@ export interface Told extends AskingTold {
 /** Throws ERR_NETPROXY_CONFIG before anything is opened. */
 export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): Parts {
   const logger = deps.logger ?? silentLogger;
-  const native = nativeParts(deps.native ?? deps.io === undefined, config.limits?.busyPoll);
+  const native = nativeParts(
+    deps.native ?? deps.io === undefined,
+    config.limits?.busyPoll,
+    config.bindHelper,
+  );
+  if (config.bindHelper !== undefined && native.hub === undefined)
+    logger.warn(`the bind helper is of no use without the native addon: ${native.reason ?? 'unknown'}`);
   const scheduler = deps.scheduler ?? native.scheduler;
   const random = deps.random ?? systemRandom();
   const networks = networksOf(deps);

@@ -15,8 +15,12 @@ export interface NativeParts {
   close(): void;
 }
 
-/** `busyPoll`: see `Hub`. */
-export function nativeParts(wanted: boolean, busyPoll: number | undefined): NativeParts {
+/** `busyPoll`: see `Hub`; `bindHelper`: see `nativeIo`. */
+export function nativeParts(
+  wanted: boolean,
+  busyPoll: number | undefined,
+  bindHelper: string | undefined,
+): NativeParts {
   const { addon, reason } = wanted ? loadNative() : { addon: undefined, reason: 'it was not asked for' };
   if (addon === undefined)
     return {
@@ -31,7 +35,7 @@ export function nativeParts(wanted: boolean, busyPoll: number | undefined): Nati
   const lookups = new NativeLookups(hub);
   return {
     hub,
-    io: nativeIo(hub),
+    io: nativeIo(hub, bindHelper),
     scheduler: {
       ...nodeScheduler,
       // Whole milliseconds: a fraction would be put on the heap at every look at the clock.

@@ -35,6 +35,8 @@ export interface NetworkConfig {
   readonly policy?: PolicyOptions | undefined;
   /** Ports of the host that lead into guests, as `--publish` takes them. */
   readonly publish?: readonly (string | PublishSpec)[] | undefined;
+  /** Socket of a `netproxy bind-helper`, which is asked for ports that this process may not bind. Needs the addon. */
+  readonly bindHelper?: string | undefined;
   readonly limits?: LimitsConfig | undefined;
   /** File that keeps leases, and ports, zones and rules that were set live, over a restart; made when it does not exist. Default: nothing is kept. */
   readonly stateFile?: string | undefined;

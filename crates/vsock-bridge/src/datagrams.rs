@@ -6,7 +6,7 @@ use crate::constants::*;
 use crate::control::{each_control, offender, put_control, word};
 use crate::poller::Poller;
 use crate::state::{Object, State};
-use crate::sys::{check, check_int, owned, set_option, Res};
+use crate::sys::{adopt, check, check_int, get_option, owned, set_nonblocking, set_option, Res};
 use napi_derive::napi;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -88,6 +88,20 @@ fn prepare(fd: &OwnedFd, v6: bool, packet_info: bool) -> Res<()> {
         set_option(fd, level, info, &1i32)?;
     }
     Ok(())
+}
+
+/// Takes over a bound UDP socket of the caller's, which another process made.
+pub fn adopt_datagram(state: &mut State, fd: RawFd) -> Res<i32> {
+    let fd = adopt(fd, false)?;
+    let kind = get_option(&fd, libc::SOL_SOCKET, libc::SO_TYPE, 0i32)?;
+    let family = get_option(&fd, libc::SOL_SOCKET, libc::SO_DOMAIN, 0i32)?;
+    if kind != libc::SOCK_DGRAM || (family != libc::AF_INET && family != libc::AF_INET6) {
+        return Err(libc::EINVAL);
+    }
+    set_nonblocking(fd.as_raw_fd())?;
+    let v6 = family == libc::AF_INET6;
+    prepare(&fd, v6, true)?;
+    state.insert(fd, Object::Datagram(v6), READ)
 }
 
 impl State {

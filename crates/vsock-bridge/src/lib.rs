@@ -22,6 +22,7 @@ mod netns;
 mod options;
 mod packets;
 mod poller;
+mod rights;
 mod slab;
 mod state;
 mod streams;

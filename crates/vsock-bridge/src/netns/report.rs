@@ -1,6 +1,7 @@
 //! What the child tells the parent: a step and an errno, and on success the TAP's descriptor.
 
-use crate::sys::{check, owned, Errno, Res};
+use crate::rights;
+use crate::sys::{check, Errno, Res};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 macro_rules! steps {
@@ -63,33 +64,12 @@ pub struct Report {
     pub errno: Errno,
 }
 
-/// Room for one descriptor in a control message.
-#[repr(C, align(8))]
-struct Control([u8; 64]);
-
 /// Sends a report. Async-signal-safe.
 pub fn send(socket: &OwnedFd, report: Report, fd: Option<&OwnedFd>) -> Res<()> {
     let mut bytes = [0u8; 8];
     bytes[..4].copy_from_slice(&(report.step as u32).to_ne_bytes());
     bytes[4..].copy_from_slice(&report.errno.to_ne_bytes());
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = Control([0; 64]);
-    // SAFETY: a zeroed msghdr is valid; the control buffer has room for one descriptor (CMSG_SPACE(4) is 24).
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        if let Some(fd) = fd {
-            message.msg_control = control.0.as_mut_ptr().cast();
-            message.msg_controllen = libc::CMSG_SPACE(4) as _;
-            let header = libc::CMSG_FIRSTHDR(&message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
-            libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd.as_raw_fd());
-        }
-        check(libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL))?;
-    }
+    rights::send(socket.as_raw_fd(), &mut bytes, fd.map(AsRawFd::as_raw_fd))?;
     Ok(())
 }
 
@@ -101,23 +81,7 @@ pub fn receive(socket: &OwnedFd, timeout: i32) -> Res<(Report, Option<OwnedFd>)>
         return Err(libc::ETIMEDOUT);
     }
     let mut bytes = [0u8; 8];
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = Control([0; 64]);
-    let mut fd = None;
-    // SAFETY: a zeroed msghdr is valid; the kernel writes within the given lengths; a descriptor that came is ours.
-    let count = unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = control.0.len() as _;
-        let count = check(libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC))?;
-        let header = libc::CMSG_FIRSTHDR(&message);
-        if !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS {
-            fd = Some(owned(libc::CMSG_DATA(header).cast::<i32>().read_unaligned())?);
-        }
-        count
-    };
+    let (count, fd) = rights::receive(socket.as_raw_fd(), &mut bytes)?;
     if count < bytes.len() {
         return Err(libc::EPIPE);
     }
