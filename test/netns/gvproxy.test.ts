@@ -7,11 +7,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../support/deadline.js';
 import type { Proc } from '../support/process.js';
 import { PROJECT } from '../support/requirements.js';
+import { digestOf } from './bytes.mjs';
 import { Lab } from './lab.js';
 import { scenarioReady } from './scenario.js';
 
 const ready = scenarioReady('the gvproxy drop-in', 'curl', 'dig', 'ssh', 'socat');
 const SHIM = join(dirname(fileURLToPath(import.meta.url)), 'shim.mjs');
+const PACKET_SHIM = join(dirname(fileURLToPath(import.meta.url)), 'packet-shim.py');
 const SSH_SERVER = join(dirname(fileURLToPath(import.meta.url)), 'ssh-server.py');
 const GVPROXY = join(PROJECT, 'dist/cli/gvproxy.js');
 const MAC = '5a:94:ef:e4:0c:ee';
@@ -191,5 +193,25 @@ describe.runIf(ready)('gvproxy', () => {
       ' 200',
     );
     expect(await curl('http://127.0.0.1:8080/')).toContain('hello');
+  });
+
+  it.each([
+    ['vfkit', 'unixgram'],
+    ['bess', 'unixpacket'],
+  ] as const)('-listen-%s takes a kernel as its guest, whose frames are packets', async (kind, scheme) => {
+    await start(`-listen-${kind}`, `${scheme}://${lab.path('packets')}`);
+    const argv = ['python3', PACKET_SHIM, kind, 'tap0', lab.path('packets'), lab.path('own')];
+    const shim = lab.spawn(lab.guest, argv, { stdin: 'ignore', label: 'packet shim' });
+    await shim.waitFor(/attached/, 20_000);
+    await lab.check(lab.guest, ['ip', 'link', 'set', 'tap0', 'address', MAC]);
+    expect((await lab.dhcp())['ip']).toBe(GUEST);
+    await web();
+    expect(await api('/services/forwarder/expose', { local: '127.0.0.1:8080', remote: `${GUEST}:80` })).toBe(
+      ' 200',
+    );
+    // More than one packet takes, both ways.
+    const sum = 'curl -sS -m 30 http://127.0.0.1:8080/300K | sha256sum';
+    expect((await lab.check(lab.host, ['sh', '-c', sum])).slice(0, 64)).toBe(digestOf(300 * 1024));
+    expect(await api('/leases')).toBe(`{"${GUEST}":"${MAC}"}\n 200`);
   });
 });
