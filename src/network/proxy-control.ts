@@ -17,6 +17,7 @@ import {
   findRoute,
   formatHost,
   parseAuthority,
+  vpnkitSettings,
 } from '../httpproxy/index.js';
 import { type ProxyChoice, changedSettings, chosenSettings } from './proxy-config.js';
 
@@ -116,6 +117,11 @@ export class ProxyControl {
         remedy: 'Give http, https or pac; http: ["direct"] goes straight.',
       });
     this.replace(settings);
+  }
+
+  /** The same by the text of vpnkit's http_proxy.json. Throws ERR_NETPROXY_CONFIG. */
+  setFile(text: string): void {
+    this.replace(vpnkitSettings(text, 'http_proxy.json'));
   }
 
   /** The same for what is given; what is left out stays what it is at this moment. Rejects with ERR_NETPROXY_CONFIG. */

@@ -115,6 +115,43 @@ describe('ports', () => {
   ])('%s is %i', async (line, status) => expect(await call(line)).toMatchObject({ status }));
 });
 
+describe('http_proxy.json', () => {
+  const proxy = (method: string, body?: string) => {
+    const headers = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+    return ask({ socketPath: at('ports'), method, path: '/http_proxy.json', headers }, body);
+  };
+
+  it('is set, holds at once, and is shown without passwords', async () => {
+    expect(await proxy('GET')).toMatchObject({ status: 200, body: {} });
+    const set = {
+      http: 'user:secret@proxy.corp:3128',
+      https: 'other.corp:8080',
+      exclude: '.corp,10.0.0.0/8',
+    };
+    expect(await proxy('POST', JSON.stringify(set))).toMatchObject({ status: 200, text: '' });
+    const { status, text, body } = await proxy('GET');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ https: 'http://other.corp:8080', exclude: '.corp,10.0.0.0/8' });
+    expect(text).toContain('proxy.corp:3128');
+    expect(text).not.toContain('secret');
+    const { upstreams } = await lab.network.proxy.explain('http://example.org/');
+    expect(upstreams).toEqual(['http://proxy.corp:3128']);
+  });
+
+  it.each([
+    ['POST', '{', 400, 'http_proxy.json is no JSON'],
+    ['POST', '[]', 400, 'http_proxy.json holds no object'],
+    ['POST', '{"http":7}', 400, '"http" must be text'],
+    ['POST', '{"transparent_http_ports":[0]}', 400, '"transparent_http_ports" must be a list of ports'],
+    ['PUT', '{}', 405, 'Method Not Allowed'],
+  ])('%s %s is %i', async (method, body, status, message) => {
+    expect(await proxy(method, body)).toMatchObject({
+      status,
+      body: { message: expect.stringContaining(message) as string },
+    });
+  });
+});
+
 describe("dockerd's proxy", () => {
   const proxy = (port: number) =>
     dockerProxy(

@@ -47,7 +47,7 @@ function targetOf({ in_ip, in_port, in_path }: VpnkitPort): string {
 }
 
 export class VpnkitPorts {
-  private readonly network: Network;
+  readonly network: Network;
   private readonly exposed = new Map<string, Exposed>();
 
   constructor(network: Network) {
@@ -170,7 +170,9 @@ export class VpnkitApi implements Pick<Api, 'close'> {
 
   private async respond(request: IncomingMessage): Promise<Answer> {
     if (request.headers.origin !== undefined) return { status: 403, json: { message: 'not for browsers' } };
-    const [, change, look] = PATH.exec((request.url ?? '').split('?')[0] ?? '') ?? [];
+    const [path = ''] = (request.url ?? '').split('?');
+    if (path === '/http_proxy.json') return this.proxy(request);
+    const [, change, look] = PATH.exec(path) ?? [];
     const what = (change ?? look) as keyof typeof METHODS | undefined;
     const allowed: readonly string[] = what === undefined ? [] : METHODS[what];
     if (what === undefined || !allowed.includes(request.method ?? '')) {
@@ -186,6 +188,31 @@ export class VpnkitApi implements Pick<Api, 'close'> {
     else this.ports.unexpose(port);
     return DONE;
   }
+
+  /** Sets and shows the HTTP proxy's upstreams. */
+  private async proxy(request: IncomingMessage): Promise<Answer> {
+    const { network } = this.ports;
+    if (request.method === 'GET') {
+      request.resume();
+      return { json: await proxyShown(network) };
+    }
+    if (request.method !== 'POST') {
+      request.resume();
+      return { status: 405, json: { message: 'Method Not Allowed' } };
+    }
+    network.proxy.setFile(await textOf(request));
+    return DONE;
+  }
+}
+
+/** What is set now, without credentials, in the words of http_proxy.json. */
+async function proxyShown(network: Network): Promise<object> {
+  const { http, https, noProxy } = await network.proxy.status();
+  return {
+    ...(http[0] === undefined ? {} : { http: http[0] }),
+    ...(https[0] === undefined ? {} : { https: https[0] }),
+    ...(noProxy.length === 0 ? {} : { exclude: noProxy.join(',') }),
+  };
 }
 
 function refusal(error: Error): Answer {
