@@ -3,84 +3,31 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TestNetwork } from './index.js';
 import { ask, ok, proxyLab, serve } from './proxy.testutil.js';
+import { smugglingTable } from './smuggling.testutil.js';
 
 const HOST = 'Host: origin.test\r\n';
-const post = (fields: string, body: string, version = '1.1'): string =>
-  `POST http://origin.test/ HTTP/${version}\r\n${HOST}${fields}\r\n${body}`;
-
-const TABLE: readonly (readonly [name: string, request: string])[] = [
-  [
-    'Content-Length and Transfer-Encoding',
-    post('Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n'),
-  ],
-  [
-    'Transfer-Encoding and Content-Length',
-    post('Transfer-Encoding: chunked\r\nContent-Length: 5\r\n', '0\r\n\r\n'),
-  ],
-  ['two lengths', post('Content-Length: 3\r\nContent-Length: 5\r\n', 'abcde')],
-  ['two equal lengths', post('Content-Length: 3\r\nContent-Length: 3\r\n', 'abc')],
-  ['a list of lengths', post('Content-Length: 3, 3\r\n', 'abc')],
-  ['a signed length', post('Content-Length: +3\r\n', 'abc')],
-  ['a hexadecimal length', post('Content-Length: 0x3\r\n', 'abc')],
-  ['a negative length', post('Content-Length: -3\r\n', 'abc')],
-  ['a length beyond numbers', post('Content-Length: 99999999999999999999\r\n', 'abc')],
-  ['no length', post('Content-Length:\r\n', 'abc')],
-  ['a folded field', post('X-A: b\r\n c\r\n', '')],
-  ['a folded coding', post('Transfer-Encoding:\r\n chunked\r\n', '0\r\n\r\n')],
-  ['white space before the first field', `GET http://origin.test/ HTTP/1.1\r\n Host: a\r\n${HOST}\r\n`],
-  ['bare LF behind a field', `GET http://origin.test/ HTTP/1.1\r\n${HOST.replace('\r', '')}X: y\r\n\r\n`],
-  ['bare LF everywhere', 'GET http://origin.test/ HTTP/1.1\nHost: origin.test\n\n'],
-  ['bare CR', `GET http://origin.test/ HTTP/1.1\r\n${HOST}X: a\rY: b\r\n\r\n`],
-  ['NUL', `GET http://origin.test/ HTTP/1.1\r\n${HOST}X: a\0b\r\n\r\n`],
-  ['identity', post('Transfer-Encoding: identity\r\n', 'abc')],
-  ['chunked, identity', post('Transfer-Encoding: chunked, identity\r\n', '0\r\n\r\n')],
-  ['gzip, chunked', post('Transfer-Encoding: gzip, chunked\r\n', '0\r\n\r\n')],
-  ['chunked twice', post('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n')],
-  ['xchunked', post('Transfer-Encoding: xchunked\r\n', '0\r\n\r\n')],
-  ['a vertical tab', post('Transfer-Encoding: \x0bchunked\r\n', '0\r\n\r\n')],
-  ['white space before the colon', post('Transfer-Encoding : chunked\r\n', '0\r\n\r\n')],
-  ['chunked in HTTP/1.0', post('Transfer-Encoding: chunked\r\n', '0\r\n\r\n', '1.0')],
-  ['bare LF in a chunk', post('Transfer-Encoding: chunked\r\n', '1\nx\r\n0\r\n\r\n')],
-  ['bare LF behind a chunk', post('Transfer-Encoding: chunked\r\n', '1\r\nx\n0\r\n\r\n')],
-  ['bare LF in a chunk extension', post('Transfer-Encoding: chunked\r\n', '1;a\nb\r\nx\r\n0\r\n\r\n')],
-  ['0x before a chunk', post('Transfer-Encoding: chunked\r\n', '0x1\r\nx\r\n0\r\n\r\n')],
-  ['a chunk beyond numbers', post('Transfer-Encoding: chunked\r\n', '10000000000000001\r\nx\r\n0\r\n\r\n')],
-  ['two hosts', `GET http://origin.test/ HTTP/1.1\r\n${HOST}Host: other.test\r\n\r\n`],
-  ['a field without a colon', `GET http://origin.test/ HTTP/1.1\r\n${HOST}foo\r\n\r\n`],
-  ['a field without a name', `GET http://origin.test/ HTTP/1.1\r\n${HOST}: x\r\n\r\n`],
-  ['a control in the target', `GET http://origin.test/\x01 HTTP/1.1\r\n${HOST}\r\n`],
-  ['a user in the target', `GET http://a:b@origin.test/ HTTP/1.1\r\n${HOST}\r\n`],
-  ['HTTP/1.9', `GET http://origin.test/ HTTP/1.9\r\n${HOST}\r\n`],
-  ['HTTP/2.0', `GET http://origin.test/ HTTP/2.0\r\n${HOST}\r\n`],
-  ['HTTP/0.9', 'GET http://origin.test/\r\n\r\n'],
-  [
-    'more fields than anybody needs',
-    `GET http://origin.test/ HTTP/1.1\r\n${HOST}${'X: y\r\n'.repeat(300)}\r\n`,
-  ],
-  ['a head that does not end', `GET http://origin.test/ HTTP/1.1\r\n${HOST}X: ${'y'.repeat(70_000)}\r\n\r\n`],
-  ['CONNECT with a path', `CONNECT origin.test:80/ HTTP/1.1\r\n${HOST}\r\n`],
-  ['CONNECT without a port', `CONNECT origin.test HTTP/1.1\r\n${HOST}\r\n`],
-  [
-    'CONNECT with a length',
-    `CONNECT origin.test:80 HTTP/1.1\r\n${HOST}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`,
-  ],
-];
+const TABLE = smugglingTable('origin.test', 'http://origin.test/');
 
 describe('request smuggling: requests', () => {
   let lab: TestNetwork;
   let bodies = '';
   beforeAll(async () => {
-    lab = await proxyLab();
+    lab = await proxyLab({ httpProxy: { transparent: 'on' } });
     lab.host.accept('*', (socket) =>
       socket.on('data', (chunk: Buffer) => (bodies += chunk.toString('latin1'))),
     );
   });
   afterAll(() => lab.close());
 
-  it.each(TABLE)('%s: 4xx or 505, and the connection ends', async (_name, request) => {
+  const INTERCEPTED = smugglingTable('origin.test', '/').filter(([name]) => !name.startsWith('CONNECT'));
+
+  it.each([
+    ...TABLE.map((row) => [...row, undefined] as const),
+    ...INTERCEPTED.map(([name, request]) => [`intercepted: ${name}`, request, ['198.51.100.1', 80]] as const),
+  ])('%s: 4xx or 505, and the connection ends', async (_name, request, where) => {
     bodies = '';
     const second = `GET http://origin.test/second HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
-    const answer = await ask(lab, request + second);
+    const answer = await ask(lab, request + second, undefined, where);
     expect(answer).toMatch(/^HTTP\/1\.1 (400|431|505) /);
     expect(answer).not.toContain(' 200 ');
     // A head may be gone on before its body turns out to be none; the request is never whole.

@@ -66,23 +66,32 @@ export async function startWeb(lab: Lab, name: string, size: number): Promise<We
   const commit = makeRepository(join(root, 'repo'));
   const files = makeCertificate(lab.path('web'), `DNS:${name}`);
   const address = lab.address();
+  await startNginx(
+    lab,
+    `server {
+    listen ${address}:80; listen ${address}:443 ssl; root ${root};
+    ssl_certificate ${files.certificate}; ssl_certificate_key ${files.key};
+  }`,
+    443,
+  );
+  return { ...files, commit };
+}
+
+/** Starts nginx with these `server` blocks and waits until it listens on `port`. */
+export async function startNginx(lab: Lab, servers: string, port: number): Promise<void> {
   const file = lab.path('nginx.conf');
   writeFileSync(
     file,
     `daemon off; master_process off; worker_processes 1; user root; pid ${lab.path('nginx.pid')}; error_log stderr;
 events { worker_connections 512; }
 http {
-  access_log off; client_body_temp_path ${lab.path('body')}; sendfile on;
-  server {
-    listen ${address}:80; listen ${address}:443 ssl; root ${root};
-    ssl_certificate ${files.certificate}; ssl_certificate_key ${files.key};
-  }
+  access_log off; client_body_temp_path ${lab.path('body')}; proxy_temp_path ${lab.path('proxied')}; sendfile on;
+  ${servers}
 }
 `,
   );
   const nginx = lab.spawn(lab.host, ['nginx', '-e', 'stderr', '-c', file], { stdin: 'ignore' });
   await until(30_000, `${nginx.label} listens`, async () =>
-    (await lab.check(lab.host, ['ss', '-Hltn', 'sport = :443'])).includes(':443'),
+    (await lab.check(lab.host, ['ss', '-Hltn', `sport = :${port}`])).includes(`:${port}`),
   );
-  return { ...files, commit };
 }
