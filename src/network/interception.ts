@@ -58,7 +58,7 @@ export class Interception {
         ...decision,
         verdict: { kind: 'deny', how: 'reset' },
         rule: 'http proxy',
-        why: 'an upstream proxy is set for this port, and UDP cannot go by it: clients of QUIC fall back to TCP',
+        why: 'connections to this port go by the HTTP proxy, and UDP cannot: clients of QUIC fall back to TCP',
       };
     const route = protocol === 'tcp' ? await this.route(ip, port, name).catch(refusedRoute) : undefined;
     if (route === undefined) return decision;
@@ -104,14 +104,17 @@ export class Interception {
   }
 
   /**
-   * Whether UDP to there is refused: QUIC cannot go by an upstream, and where its port is unreachable clients take TCP.
+   * Whether UDP to there is refused: QUIC cannot go by an upstream and shows no name to a list of what is allowed; where its port is
+   * unreachable clients take TCP.
    */
   refusesUdp(ip: Ipv4, port: number): boolean {
     if (this.config.transparent === 'off') return false;
     const settings = this.settings();
     const ports = this.config.httpsPorts ?? settings.httpsPorts;
-    if (!ports.includes(port) || !hasUpstream(settings, 'https')) return false;
-    return !settings.noProxy.matches({ kind: 'ipv4', ip }, port);
+    if (!ports.includes(port)) return false;
+    const host = { kind: 'ipv4', ip } as const;
+    if (settings.allow !== undefined) return !settings.allow.matches(host, port);
+    return hasUpstream(settings, 'https') && !settings.noProxy.matches(host, port);
   }
 
   /** What is spoken on a port whose connections are intercepted. */

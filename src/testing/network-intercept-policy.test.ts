@@ -143,6 +143,15 @@ describe('what vpnkit’s file allows', () => {
       expect(await ask(lab, hello('any.test'), until('served'), ['203.0.113.7', 443])).toBe('served');
       expect(await ask(lab, hello('other.test'), undefined, [OTHER, 443])).toBe('[reset]');
       expect(await ask(lab, get('other.test'), until('allowed'), [OTHER, 80])).toMatch(/^HTTP\/1\.1 403 /);
+      for (const [ip, outcome] of [
+        [GOOD, 'ECONNREFUSED'],
+        ['203.0.113.7', 'no error'],
+      ] as const) {
+        lab.host.echoUdp(ip);
+        const quic = lab.guest.udp();
+        quic.send('initial', ip, 443);
+        expect(await codeOf(lab.run(quic.recv({ timeout: 1000 })))).toBe(outcome);
+      }
       // By a forged name it gets to where that name leads.
       const dialled: string[] = [];
       lab.host.accept(GOOD, (socket) => {

@@ -12,6 +12,13 @@ export interface NetproxyOptions extends SpawnOptions {
 }
 
 const READY_FD = 3;
+/** A proxy of the machine that runs the tests is none of theirs. */
+const NO_PROXIES = Object.fromEntries(
+  ['http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'].map((name) => [
+    name,
+    '',
+  ]),
+);
 
 export class Netproxy {
   readonly proc: Proc;
@@ -36,7 +43,7 @@ export class Netproxy {
       '--ready-fd',
       String(READY_FD),
     ];
-    const env = { NETPROXY_NO_VSOCK: '1', ...options.env };
+    const env = { NETPROXY_NO_VSOCK: '1', ...NO_PROXIES, ...options.env };
     const proc = new Proc(argv, {
       label: 'netproxy',
       ...options,

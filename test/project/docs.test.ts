@@ -147,6 +147,7 @@ describe('flags', () => {
     'gvproxy',
     'vpnkit',
     'docker-proxy',
+    'bind-helper',
   ];
 
   /** Lines of shell with continued ones joined, without what stands behind a lone `--`. */

@@ -113,6 +113,8 @@ function configOf(settings: GvproxySettings): Config {
       ...(search === undefined ? {} : { search: [...search] }),
     },
     links: linksOf(settings),
+    // gvproxy's guests know of proxies by themselves, or of none.
+    httpProxy: { transparent: 'off' },
     ...(metadata || blockAllOutbound ? { policy: policyOf(metadata, blockAllOutbound) } : {}),
     log: { level: settings.logLevel },
   };
