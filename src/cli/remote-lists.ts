@@ -19,6 +19,7 @@ export async function printList<T>(
   below: (item: T) => string | undefined = () => undefined,
 ): Promise<void> {
   let block: T[] = [];
+  let printed = 0;
   const print = (): void => {
     const [heading = '', ...lines] = formatTable(block, columns);
     if (lines.length > 0) terminal.out(heading);
@@ -32,8 +33,10 @@ export async function printList<T>(
   for await (const item of items) {
     if (options.json === true) jsonLine(terminal, item);
     else if (block.push(item) === BLOCK) print();
+    if (++printed % BLOCK === 0) await terminal.taken?.();
   }
   print();
+  await terminal.taken?.();
 }
 
 type List<T> = (client: ApiClient) => AsyncIterable<T>;

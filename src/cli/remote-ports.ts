@@ -1,6 +1,7 @@
 /** `netproxy publish` and `netproxy unpublish`. */
 import type { ApiClient, ApiPort } from '../client/index.js';
 import { checkFlag, field } from '../config/index.js';
+import { NetproxyError } from '../core/index.js';
 import { expandPublish } from '../forwarder/index.js';
 import { EXIT, usageError } from './exit.js';
 import { type RemoteOptions, jsonLine, withClient } from './remote.js';
@@ -33,6 +34,7 @@ export async function publish(
     for (const { text, all } of checked) {
       if (all.length > 1 && all.length <= RANGE) (await client.publishRange(text, more)).forEach(tell);
       else for (const one of all) tell(await client.publish(one, more));
+      await terminal.taken?.();
     }
   });
   return EXIT.ok;
@@ -53,6 +55,7 @@ export async function unpublish(
       else terminal.out(`withdrew ${port.spec}\n`);
     }
   });
+  await terminal.taken?.();
   return EXIT.ok;
 }
 
@@ -83,13 +86,16 @@ function parseName(text: string): Name {
 }
 
 async function find(client: ApiClient, { text, id, host, port, protocol }: Name): Promise<ApiPort> {
+  const none = usageError(`nothing is published at ${text}`, 'netproxy ports lists what is.');
+  if (id !== undefined)
+    return client.port(id).catch((error: unknown) => {
+      throw error instanceof NetproxyError && error.code === 'ERR_NETPROXY_API' ? none : error;
+    });
   const filter = { ...(port === undefined ? {} : { port }), ...(protocol === undefined ? {} : { protocol }) };
   const found: ApiPort[] = [];
-  for await (const one of client.ports(filter))
-    if ((id === undefined || one.id === id) && (host === undefined || one.host === host)) found.push(one);
+  for await (const one of client.ports(filter)) if (host === undefined || one.host === host) found.push(one);
   const [first, second] = found;
-  if (first === undefined)
-    throw usageError(`nothing is published at ${text}`, 'netproxy ports lists what is.');
+  if (first === undefined) throw none;
   if (second === undefined) return first;
   throw usageError(
     `several ports are published at ${text}: ${found.map(({ spec }) => spec).join(', ')}`,

@@ -86,6 +86,10 @@ describe('published ports', () => {
       out: 'withdrew guest1@127.0.0.2:8080:81/tcp\nwithdrew 127.0.0.1:5300:53/udp\nwithdrew 127.0.0.1:8080:80/tcp\n',
     });
     expect((await ask('ports')).out).toBe('');
+    expect(await ask('unpublish', 'id:99')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('nothing is published at id:99') as string,
+    });
     expect(await ask('unpublish', '8080')).toMatchObject({
       code: 2,
       err: expect.stringContaining('nothing is published at 8080') as string,

@@ -4,6 +4,11 @@ import pc from 'picocolors';
 export interface Terminal {
   /** Results. */
   out(text: string): void;
+  /**
+   * Resolves when the reader took all of `out`, or went away. The process ends without waiting for readers: who prints much waits
+   * itself.
+   */
+  taken?(): Promise<void>;
   /** Everything else: errors, logs, progress. */
   err(text: string): void;
   /** Whether `out`, or `err`, may be coloured. */
@@ -22,6 +27,11 @@ export function processTerminal(): Terminal {
   };
   return {
     out: (text) => write(process.stdout, text),
+    taken: () =>
+      new Promise((resolve) => {
+        if (guarded.has(process.stdout)) process.stdout.write('', () => resolve());
+        else resolve();
+      }),
     err: (text) => write(process.stderr, text),
     color: {
       get out() {

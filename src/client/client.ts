@@ -131,6 +131,11 @@ export class ApiClient {
     return this.pages('/v1/ports', filter);
   }
 
+  /** Rejects when there is none of that id. */
+  port(id: number): Promise<ApiPort> {
+    return this.get(`/v1/ports/${id}`);
+  }
+
   /** Publishes a port, written as for `--publish`. Rejects with ERR_NETPROXY_PUBLISH when it cannot be had. */
   publish(spec: string, options: Omit<ApiPublish, 'spec'> = {}): Promise<ApiPort> {
     return this.ask({ method: 'POST', path: '/v1/ports', body: { spec, ...options } });

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// Many HTTP clients at once: argv[2] is JSON, a list of { host, port, from }. Prints a JSON list of the bodies, or of the
+// Many HTTP clients at once: argv[2], or standard input where that is -, is JSON, a list of { host, port, from }. Prints a JSON list of the bodies, or of the
 // errors' codes, in the same order. All connections stand before the first request is sent.
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 
-const wanted = JSON.parse(process.argv[2]);
+const wanted = JSON.parse(process.argv[2] === '-' ? readFileSync(0, 'utf8') : process.argv[2]);
 let waiting = wanted.length;
 let go;
 const all = new Promise((resolve) => (go = resolve));
