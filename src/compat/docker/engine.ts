@@ -97,8 +97,25 @@ export class Engine {
     return value;
   }
 
+  /** A connection that comes when nobody wants it any more is closed. */
+  private dialUntil(signal: AbortSignal): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      const stop = (): void => reject(new NetproxyError('ERR_NETPROXY_DIAL', 'the engine cannot be reached'));
+      signal.addEventListener('abort', stop);
+      if (signal.aborted) stop();
+      this.dial()
+        .then((connection) => {
+          if (signal.aborted) connection.destroy();
+          else resolve(connection);
+        }, reject)
+        .finally(() => {
+          signal.removeEventListener('abort', stop);
+        });
+    });
+  }
+
   private async open(path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const connection = await this.dial();
+    const connection = await this.dialUntil(signal);
     return new Promise((resolve, reject) => {
       const sent = request({
         createConnection: () => connection,

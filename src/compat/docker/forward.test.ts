@@ -186,6 +186,15 @@ describe('ports of containers', () => {
     expect(warnings.join()).toContain('83/sctp');
   });
 
+  it('stay as they are when a container that runs is started again', async () => {
+    engine.create('web', { '80/tcp': [{ HostPort: '' }], '81/tcp': [{ HostPort: '8081' }] });
+    await call('POST /containers/web/start');
+    const before = lab.network.ports().map(({ id }) => id);
+    expect(before).toHaveLength(2);
+    expect(await call('POST /containers/web/start')).toMatchObject({ status: 304 });
+    expect(lab.network.ports().map(({ id }) => id)).toEqual(before);
+  });
+
   it('follow containers that others start, and those that run already', async () => {
     const first = engine.create('first', { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8081' }] });
     engine.start(first);

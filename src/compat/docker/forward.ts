@@ -86,7 +86,12 @@ export class DockerForward {
         },
       );
     const forward = new DockerForward(settings, host, logger);
-    forward.bound = await bindServer(forward.server, address);
+    try {
+      forward.bound = await bindServer(forward.server, address);
+    } catch (error) {
+      await forward.close();
+      throw error;
+    }
     forward.server.on('error', (error) => logger.warn(`${settings.listen}: ${error.message}`));
     forward.watch.start();
     return forward;

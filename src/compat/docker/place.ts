@@ -52,7 +52,8 @@ export function opened(stream: Duplex): Promise<Duplex> {
     };
     stream.once('error', failed).once('connect', () => {
       clearTimeout(late);
-      stream.off('error', failed);
+      // Whoever gets it looks for errors a moment later.
+      stream.off('error', failed).on('error', () => undefined);
       resolve(stream);
     });
   });

@@ -59,6 +59,8 @@ interface Entry {
   readonly ports: Map<string, Held>;
   /** Starts under way. */
   holds: number;
+  /** Who works on it, or waits to. */
+  users: number;
   /** What is done about it now. */
   work: Promise<void>;
 }
@@ -114,7 +116,9 @@ export class PublishedPorts {
   async hold(container: Container): Promise<void> {
     const entry = this.entryOf(container);
     entry.holds++;
-    const all = (): Promise<void> => this.queued(entry, () => this.apply(entry, container.fixed, true));
+    // One that runs already keeps what it has; nothing is to be refused.
+    const wanted = container.running ? container.all : container.fixed;
+    const all = (): Promise<void> => this.queued(entry, () => this.apply(entry, wanted, !container.running));
     try {
       await all().catch(async (error: unknown) => {
         if (!(error instanceof TakenError)) throw error;
@@ -147,7 +151,6 @@ export class PublishedPorts {
       this.logger.warn(`docker: port ${port} of ${name} is not forwarded: only tcp and udp are`);
     const entry = this.entryOf(container);
     await this.queued(entry, () => this.apply(entry, all, false));
-    this.forgetEmpty(entry);
   }
 
   /** Withdraws the container's ports, unless it is being started. Never rejects. */
@@ -155,7 +158,6 @@ export class PublishedPorts {
     const entry = this.entries.get(id);
     if (entry === undefined || entry.holds > 0) return;
     await this.queued(entry, () => this.apply(entry, [], false));
-    this.forgetEmpty(entry);
   }
 
   /** What was published is not there any more: the next `settle` publishes it anew. */
@@ -188,20 +190,27 @@ export class PublishedPorts {
       known.name = name;
       return known;
     }
-    const entry: Entry = { id, name, ports: new Map(), holds: 0, work: Promise.resolve() };
+    const entry: Entry = { id, name, ports: new Map(), holds: 0, users: 0, work: Promise.resolve() };
     this.entries.set(id, entry);
     return entry;
   }
 
   private forgetEmpty(entry: Entry): void {
-    if (entry.holds === 0 && entry.ports.size === 0 && this.entries.get(entry.id) === entry)
+    if (entry.holds + entry.users + entry.ports.size === 0 && this.entries.get(entry.id) === entry)
       this.entries.delete(entry.id);
   }
 
-  private queued(entry: Entry, work: () => Promise<void>): Promise<void> {
+  /** Works on an entry when those before have done so; it is not forgotten before. */
+  private async queued(entry: Entry, work: () => Promise<void>): Promise<void> {
+    entry.users++;
     const mine = entry.work.then(work);
     entry.work = mine.catch(() => undefined);
-    return mine;
+    try {
+      await mine;
+    } finally {
+      entry.users--;
+      this.forgetEmpty(entry);
+    }
   }
 
   /** `strict`: nothing is kept of it where one fails, and the reason is thrown. */
