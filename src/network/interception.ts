@@ -87,7 +87,7 @@ export class Interception {
     const detour = this.proxy.intercept(client, { host, port }, scheme);
     return {
       open: (done) => {
-        if (detour === undefined) done('EMFILE');
+        if (detour === undefined) queueMicrotask(() => done('EMFILE'));
         else
           detour.reach().then(
             () => done(undefined),
