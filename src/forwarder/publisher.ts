@@ -76,7 +76,7 @@ export class Publisher {
     this.published.delete(port.id);
   }
 
-  /** A port that is taken by ourselves: which one it is says more than the name of this process. */
+  /** A port that is taken by ourselves: the remedy says which one it is. */
   private ownConflict(spec: PublishSpec, error: unknown): NetproxyError | undefined {
     if (!(error instanceof NetproxyError) || error.errno !== 'EADDRINUSE') return undefined;
     for (const { id, spec: own, port, host } of this.published.values()) {
@@ -84,8 +84,7 @@ export class Publisher {
       if (!same || own.protocol !== spec.protocol) continue;
       const where = formatPublish({ ...own, hostPort: port });
       const remedy = `The port is already allocated: published as ${where} (id ${id}). Withdraw that first, or publish another one.`;
-      const message = error.message.replace(/ \([^()]*\)$/, '');
-      return new NetproxyError(error.code, message, { remedy, errno: error.errno, cause: error });
+      return new NetproxyError(error.code, error.message, { remedy, errno: error.errno, cause: error });
     }
     return undefined;
   }
