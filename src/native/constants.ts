@@ -4,6 +4,9 @@
  */
 import { constants } from 'node:os';
 
+/** Raised whenever a call of the addon changes or means something else: what was built before then is not used. */
+export const INTERFACE = 1;
+
 /** What a handle became ready for, and what to ask for with `interest`. */
 export const READ = 1;
 /** Room to write; for a link with pending bytes: they are all gone; for a timer: it rang. */

@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { NativeAddon } from './addon.js';
+import { INTERFACE } from './constants.js';
 
 /** What `loadNative` found: the addon, or why there is none (a clause to put behind "no addon: "). */
 export interface NativeResult {
@@ -34,7 +35,10 @@ function load(): NativeResult {
     };
   }
   try {
-    return { addon: createRequire(import.meta.url)(file) as NativeAddon };
+    const addon = createRequire(import.meta.url)(file) as NativeAddon;
+    if (addon.constants()['INTERFACE'] !== INTERFACE)
+      return { reason: 'it was built for another version of netproxy (npm run build:native)' };
+    return { addon };
   } catch (error) {
     const [why] = String(error instanceof Error ? error.message : error).split('\n');
     return { reason: `it does not load: ${why ?? ''}` };

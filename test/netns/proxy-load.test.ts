@@ -1,4 +1,4 @@
-/** The HTTP proxy under load: gigabytes, and thousands of tunnels. */
+/** The HTTP proxy under load: gigabytes, thousands of tunnels, thousands of requests that are given up. */
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { count } from '../support/counts.js';
@@ -16,6 +16,7 @@ const BYTES = count(100_000_000, 10_000_000_000);
 const TUNNELS = count(50, 5_000);
 const PROXY = `${GATEWAY}:3128`;
 const LONG = count(100_000, 1_700_000);
+const ABORTS = count(200, 20_000);
 /** KiB above idle. A short run ends before V8 has found its size. */
 const ROOM = count(60, 30) * 1024;
 
@@ -107,6 +108,26 @@ describe.runIf(ready)('the HTTP proxy under load', () => {
       client.end();
       expect(await said(client, /"done"/)).toEqual({ done: TUNNELS, failed: 0 });
       await rests(fds);
+    },
+    LONG,
+  );
+
+  it(
+    `is left without a socket by ${ABORTS} requests that are given up`,
+    async () => {
+      await begin();
+      await said(peer(lab.host, 'origin', lab.address(), '80'), /"ready"/);
+      const url = `http://${lab.address()}:80/hold`;
+      expect(await said(peer(lab.guest, 'aborts', PROXY, url, '50'), /"done"/)).toEqual({
+        done: 50,
+        failed: 0,
+      });
+      await rests(Number.POSITIVE_INFINITY);
+      const fds = netproxy.fds();
+      const client = peer(lab.guest, 'aborts', PROXY, url, String(ABORTS));
+      expect(await said(client, /"done"/)).toEqual({ done: ABORTS, failed: 0 });
+      await rests(fds);
+      expect(netproxy.proc.ended).toBeUndefined();
     },
     LONG,
   );

@@ -2,10 +2,11 @@
 // Peers of the HTTP proxy under load. Each prints JSON objects, one a line.
 //
 //   proxy-peer.mjs proxy PORT NAME [USER:PASSWORD]   a proxy that says who it is (X-Proxy)
-//   proxy-peer.mjs origin ADDRESS PORT               an upgrade gets back what it sends
+//   proxy-peer.mjs origin ADDRESS PORT               /hold goes on and on; an upgrade gets back what it sends
 //   proxy-peer.mjs tunnels HOST:PORT URL COUNT       upgrades through a proxy, all open at once until stdin ends
+//   proxy-peer.mjs aborts HOST:PORT URL COUNT        requests and CONNECTs through it that are given up in the middle
 //
-// The last one prints {"open"} and {"done"}, with the number of those that went wrong.
+// The last two print {"open"} and {"done"}, with the number of those that went wrong.
 
 import { createServer, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -44,7 +45,15 @@ function proxy(port, name, user) {
 }
 
 function origin(address, port) {
-  const server = createServer((_request, response) => response.end());
+  const piece = Buffer.alloc(16_384, 'x');
+  const server = createServer((request, response) => {
+    request.resume();
+    const push = () => {
+      while (!response.destroyed && response.write(piece));
+    };
+    response.on('drain', push);
+    push();
+  });
   server.on('upgrade', (_request, socket) => {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
     quiet(socket).pipe(socket);
@@ -107,4 +116,26 @@ async function tunnels(via, url, count) {
   });
 }
 
-({ proxy, origin, tunnels })[role](...args);
+/** In turns: while the answer comes, while a body goes, in a tunnel, before the answer, by FIN or RST. */
+async function aborts(via, url, count) {
+  const { hostname, port } = new URL(url);
+  const host = `${hostname}:${port === '' ? 80 : port}`;
+  const heads = [
+    `GET ${url} HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+    `POST ${url} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 1000000\r\n\r\nsome of it`,
+    `CONNECT ${host} HTTP/1.1\r\nHost: ${host}\r\n\r\nGET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+  ];
+  const failed = await all(Number(count), 64, (i) => {
+    const socket = quiet(connect({ ...place(via) }));
+    socket.write(heads[i % heads.length]);
+    const leave = () => (i % 2 === 0 ? socket.resetAndDestroy() : socket.destroy());
+    return new Promise((resolve) => {
+      socket.once('close', () => resolve(true));
+      if (i % 7 === 0) socket.once('connect', leave);
+      else socket.once('data', leave);
+    });
+  });
+  print({ done: Number(count), failed });
+}
+
+({ proxy, origin, tunnels, aborts })[role](...args);

@@ -1,5 +1,8 @@
 //! Numbers shared with `src/native/constants.ts`; a test there compares them.
 
+/// Raised whenever a call changes or means something else: TypeScript does not use an addon of another number.
+pub const INTERFACE: i32 = 1;
+
 pub const READ: u32 = 1;
 pub const WRITE: u32 = 2;
 pub const ERR: u32 = 4;
@@ -50,6 +53,7 @@ pub const OPTION_PENDING_LIMIT: i32 = 9;
 /// Every number that TypeScript repeats, by its name there.
 pub fn table() -> Vec<(&'static str, i32)> {
     vec![
+        ("INTERFACE", INTERFACE),
         ("READ", READ as i32),
         ("WRITE", WRITE as i32),
         ("ERR", ERR as i32),
