@@ -10,6 +10,7 @@ export class Collected {
   readonly config: Mutable<Config> = { version: 1 };
   readonly links: LinkConfig[] = [];
   readonly publish: string[] = [];
+  readonly sshForwards: string[] = [];
   /** --allow and --deny, one list. */
   readonly rules: string[] = [];
   readonly dnsServers: string[] = [];
@@ -41,12 +42,13 @@ export class Collected {
 
   private fromFlags(): Config {
     const links = [...this.links, ...this.tapLinks(), ...this.fdLinks()];
-    const { rules, defaultPolicy, publish, log } = this;
+    const { rules, defaultPolicy, publish, sshForwards, log } = this;
     const dns = this.allDns();
     return {
       ...this.config,
       ...(links.length === 0 ? {} : { links }),
       ...(publish.length === 0 ? {} : { publish }),
+      ...(sshForwards.length === 0 ? {} : { sshForwards }),
       ...(Object.keys(dns).length === 0 ? {} : { dns }),
       ...(Object.keys(this.switch).length === 0 ? {} : { switch: this.switch }),
       ...(Object.keys(this.httpProxy).length === 0 ? {} : { httpProxy: this.httpProxy }),

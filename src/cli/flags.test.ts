@@ -16,6 +16,7 @@ import {
   policyFlags,
   processFlags,
   publishFlags,
+  sshForwardFlags,
   switchFlags,
 } from './flags.js';
 import { dockerFlags } from './docker.js';
@@ -30,6 +31,7 @@ function settle(...args: string[]): Config {
   addressFlags(command, to, { mtu: '1500', alias: 'on' });
   natFlags(command, to);
   publishFlags(command, to);
+  sshForwardFlags(command, to);
   policyFlags(command, to);
   proxyFlags(command, to);
   switchFlags(command, to);
@@ -102,6 +104,7 @@ const FLAGS: readonly [flag: string, value: string | undefined, config: Omit<Con
   ['--allow', 'tcp:any:443', { policy: { rules: ['allow tcp:any:443'] } }],
   ['--deny', 'host', { policy: { rules: ['deny host'] } }],
   ['--default-policy', 'deny', { policy: { default: 'deny' } }],
+  ['--ssh-forward', '/a=root@vm:/b,identity=k', { sshForwards: ['/a=root@vm:/b,identity=k'] }],
   ['--docker-guest-sock', '/run/e', { docker: half({ guestSock: '/run/e' }) }],
   ['--docker-listen', '/run/d', { docker: half({ listen: '/run/d' }) }],
   ['--docker-host-ip', '::1', { docker: half({ hostIp: '::1' }) }],

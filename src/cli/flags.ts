@@ -217,6 +217,18 @@ export function publishFlags(command: Command, to: Collected): void {
   );
 }
 
+/** Sockets of the host that lead to sockets of guests. */
+export function sshForwardFlags(command: Command, to: Collected): void {
+  add(
+    command,
+    '--ssh-forward <spec>',
+    '/SOCKET=USER@GUEST[:PORT]:/PATH,identity=FILE[,known-hosts=FILE]: a unix socket of the host that leads to one of a guest, by ssh (repeatable)',
+    (text, flag) => {
+      to.sshForwards.push(to.check(flag, field.sshForward, text));
+    },
+  );
+}
+
 /** --allow and --deny: one list in the order in which they stand; the first that fits decides. */
 export function policyFlags(command: Command, to: Collected): void {
   command.optionsGroup('Ports and policy:');

@@ -20,6 +20,7 @@ import {
   policyFlags,
   processFlags,
   publishFlags,
+  sshForwardFlags,
   switchFlags,
 } from './flags.js';
 import { proxyCommands } from './proxy-commands.js';
@@ -109,6 +110,7 @@ function serveCommand(program: Command, terminal: Terminal, done: Done): void {
   addressFlags(command, to, { mtu: '1500', alias: 'on, the last but one of the subnet' });
   natFlags(command, to);
   publishFlags(command, to);
+  sshForwardFlags(command, to);
   policyFlags(command, to);
   proxyFlags(command, to);
   switchFlags(command, to);

@@ -40,6 +40,7 @@ const SERVE_KEYS = [
   'json',
   'exitWithParent',
   'docker',
+  'sshForwards',
 ] as const;
 
 /** The configuration with what `run` assumes; throws ERR_NETPROXY_CONFIG for keys that only `serve` has. */

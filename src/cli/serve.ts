@@ -4,9 +4,9 @@ import { NetproxyError } from '../core/index.js';
 import { type Api, createApi, readToken } from '../api/index.js';
 import { defaultApiAddress } from '../client/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
-import { type DropIn, DockerForward, networkHost } from '../compat/index.js';
+import { type DropIn, DockerForward, SshForward, networkHost } from '../compat/index.js';
 import { type Network, createNetwork } from '../index.js';
-import { type LinkListener, type ListenKind, isListenKind } from '../link/index.js';
+import { type LinkListener, type ListenKind, isListenKind, parseSshForward } from '../link/index.js';
 import { printEvents } from './events.js';
 import { EXIT, formatError, usageError } from './exit.js';
 import { Lifecycle } from './lifecycle.js';
@@ -60,6 +60,10 @@ export async function serve(config: Config, terminal: Terminal, dropIn?: DropIn)
       await dropIn.begin(network, logger);
     }
     const listeners = await openLinks(network, config);
+    for (const text of config.sshForwards ?? []) {
+      const forward = await SshForward.open(network, parseSshForward(text), logger);
+      undo.unshift(() => forward.close());
+    }
     if (config.docker !== undefined) {
       const docker = await DockerForward.open(config.docker, networkHost(network), logger);
       undo.unshift(() => docker.close());

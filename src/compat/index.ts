@@ -8,4 +8,5 @@ export { goUsage } from './go-flags.js';
 export { gvproxyDropIn } from './gvproxy/drop-in.js';
 export { GVPROXY_FLAGS, parseGvproxy } from './gvproxy/flags.js';
 export type { GvproxySettings } from './gvproxy/settings.js';
+export { SshForward } from './ssh-forward.js';
 export { VPNKIT_FLAGS, vpnkitDropIn } from './vpnkit/drop-in.js';

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type SshForwardSpec, checkSshForward, sshArguments } from './ssh-forward.js';
+import type { SshForwardSpec } from '../link/index.js';
+import { checkSshForward, sshArguments } from './ssh-forward.js';
 
 const SPEC: SshForwardSpec = {
   socket: '/run/a.sock',
   user: 'core',
-  ip: '192.168.127.2',
+  guest: '192.168.127.2',
   port: 22,
   dest: '/run/podman/podman.sock',
   identity: import.meta.filename,

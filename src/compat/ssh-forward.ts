@@ -14,9 +14,9 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Logger, NetproxyError } from '../core/index.js';
+import { type Logger, NetproxyError, parseIpv4 } from '../core/index.js';
 import type { Network, Published } from '../index.js';
-import { type BoundPath, listenUnix } from '../link/index.js';
+import { type BoundPath, type SshForwardSpec, checkSshWords, listenUnix } from '../link/index.js';
 import { splice } from './splice.js';
 
 export const MAX_CLIENTS = 1024;
@@ -26,33 +26,17 @@ const RETRY = 1000;
 /** Between two looks whether the forward stands, ms. */
 const LOOK = 50;
 
-export interface SshForwardSpec {
-  /** Path on the host. */
-  readonly socket: string;
-  readonly user: string;
-  /** Address of the guest, and port of its ssh. */
-  readonly ip: string;
-  readonly port: number;
-  /** Path in the guest. */
-  readonly dest: string;
-  /** File of the private key. */
-  readonly identity: string;
-  /** Host keys that are allowed, in the form of known_hosts; absent: the first one seen. */
-  readonly knownHosts?: string | undefined;
-}
-
-/** Throws ERR_NETPROXY_CONFIG where ssh could take it for something else. */
-export function checkSshForward({ user, dest, identity, socket }: SshForwardSpec): void {
-  const bad = (message: string): NetproxyError => new NetproxyError('ERR_NETPROXY_CONFIG', message);
-  if (!/^[A-Za-z0-9_][\w.-]{0,63}$/.test(user)) throw bad(`"${user}" is no user name for ssh`);
-  for (const file of [dest, socket])
-    if (!file.startsWith('/') || /[\0\n"]|\$\{/.test(file))
-      throw bad(`"${file}" is no path of a socket for ssh`);
-  if (/[\0\n"]|\$\{/.test(identity)) throw bad(`"${identity}" is no path of a key for ssh`);
+/** Throws ERR_NETPROXY_CONFIG where ssh could take it for something else, or the key is not there. */
+export function checkSshForward(spec: SshForwardSpec): void {
+  checkSshWords(spec);
+  const { identity } = spec;
   try {
     statSync(identity);
   } catch (error) {
-    throw bad(`identity file "${identity}" can't be loaded: ${(error as Error).message}`);
+    throw new NetproxyError(
+      'ERR_NETPROXY_CONFIG',
+      `identity file "${identity}" can't be loaded: ${(error as Error).message}`,
+    );
   }
 }
 
@@ -101,9 +85,9 @@ export class SshForward {
   }
 
   private async listen(): Promise<void> {
-    const { ip, port, socket } = this.spec;
-    const protocol = 'tcp';
-    const inner = { protocol, hostIp: '127.0.0.1', hostPort: 0, guestIp: ip, guestPort: port } as const;
+    const { guest, port, socket } = this.spec;
+    const at = parseIpv4(guest) === undefined ? { guest } : { guestIp: guest };
+    const inner = { protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 0, ...at, guestPort: port } as const;
     this.published = await this.network.publish(inner, { keep: false });
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
       void this.serve(client);
@@ -167,7 +151,7 @@ export class SshForward {
       if (ended !== undefined) throw new Error(ended);
       await pause(LOOK);
     }
-    this.logger.info(`${this.spec.socket} leads to ${this.spec.dest} of ${this.spec.ip}`);
+    this.logger.info(`${this.spec.socket} leads to ${this.spec.dest} of ${this.spec.guest}`);
   }
 }
 
@@ -188,7 +172,7 @@ export function sshArguments(spec: SshForwardSpec, folder: string, inner: string
     'ConnectTimeout=10',
     'ServerAliveInterval=15',
     'GlobalKnownHostsFile=none',
-    `HostKeyAlias=${spec.ip}`,
+    `HostKeyAlias=${spec.guest}`,
     `UserKnownHostsFile="${plain(knownHosts ?? path.join(folder, 'known_hosts'))}"`,
     `StrictHostKeyChecking=${knownHosts === undefined ? 'accept-new' : 'yes'}`,
   ];

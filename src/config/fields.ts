@@ -16,6 +16,8 @@ import {
   parseFaults,
   parseLinkSpec,
   parseRate,
+  parseSshForward,
+  SSH_FORWARD_FORM,
 } from '../link/index.js';
 import { readRule } from '../policy/index.js';
 
@@ -193,6 +195,9 @@ export function linkAddress(kind: ListenKind): z.ZodString {
 
 /** Where a control API is. */
 export const apiAddress = parsedBy('an address such as unix:/run/netproxy.sock', parseDoor);
+
+/** A socket of the host that leads to one of a guest. */
+export const sshForward = parsedBy(`a forward such as ${SSH_FORWARD_FORM}`, parseSshForward);
 
 /** Where a container engine is. */
 export const enginePlace = parsedBy('a place such as unix:/run/vm/docker.sock', parseEnginePlace);

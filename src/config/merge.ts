@@ -3,8 +3,8 @@ import type { NetworkConfig } from '../network/index.js';
 import type { Config } from './schema.js';
 
 /**
- * Lays `over` (the flags) over `under` (the file). Single values of `over` win; sections are merged key by key. Links and
- * published ports add up. Rules of `over` come first, so that they decide first. Other lists are replaced.
+ * Lays `over` (the flags) over `under` (the file). Single values of `over` win; sections are merged key by key. Links,
+ * published ports and forwards by ssh add up. Rules of `over` come first, so that they decide first. Other lists are replaced.
  */
 export function mergeConfig(under: Config, over: Config): Config {
   const merged = {
@@ -21,11 +21,13 @@ export function mergeConfig(under: Config, over: Config): Config {
   };
   const links = [...(under.links ?? []), ...(over.links ?? [])];
   const publish = [...(under.publish ?? []), ...(over.publish ?? [])];
+  const sshForwards = [...(under.sshForwards ?? []), ...(over.sshForwards ?? [])];
   const rules = [...(over.policy?.rules ?? []), ...(under.policy?.rules ?? [])];
   return {
     ...merged,
     ...(links.length === 0 ? {} : { links }),
     ...(publish.length === 0 ? {} : { publish }),
+    ...(sshForwards.length === 0 ? {} : { sshForwards }),
     ...(rules.length === 0 ? {} : { policy: { ...merged.policy, rules } }),
   };
 }

@@ -367,6 +367,9 @@ export const configSchema = section({
     .describe(
       'Socket of netproxy bind-helper, asked for ports that this user may not bind (needs the addon)',
     ),
+  sshForwards: list(field.sshForward)
+    .optional()
+    .describe('serve: unix sockets of the host that lead to unix sockets of guests, by ssh'),
   docker: dockerSchema.optional(),
   limits: limitsSchema.optional(),
   switch: switchSchema.optional(),

@@ -16,6 +16,7 @@ export * from './native-hub.js';
 export { NativeLink } from './native-link.js';
 export { SocketLink, type SocketLinkOptions } from './socket-link.js';
 export * from './spec.js';
+export * from './ssh-spec.js';
 export { StreamOutput } from './stream-output.js';
 export { tapFdLink, tapHandleLink, tapLink, type TapOptions } from './tap.js';
 export { fillChecksum } from './tx-checksum.js';

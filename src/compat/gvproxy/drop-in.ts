@@ -67,7 +67,7 @@ function servicesOf(settings: GvproxySettings, network: Network, logger: Logger,
         api.serve(stream, ip === undefined ? { rights: 'none' } : { rights: 'guest', ip });
       });
     for (const { socket, ...rest } of settings.sshForwards) {
-      const at = { ...rest, socket: socket.replace(/^unix:\/\//, ''), ip: settings.sshGuest, port: 22 };
+      const at = { ...rest, socket: socket.replace(/^unix:\/\//, ''), guest: settings.sshGuest, port: 22 };
       const forward = await SshForward.open(network, { ...at, knownHosts: settings.sshKnownHosts }, logger);
       undo.push(() => {
         forward.close();

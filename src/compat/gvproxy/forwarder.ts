@@ -8,7 +8,8 @@ import { type Logger, NetproxyError, parseIpv4 } from '../../core/index.js';
 import type { PublishSpec } from '../../forwarder/index.js';
 import type { Network } from '../../index.js';
 import { GoError, parsePort, quoted, splitHostPort } from '../go-values.js';
-import { SshForward, type SshForwardSpec } from '../ssh-forward.js';
+import type { SshForwardSpec } from '../../link/index.js';
+import { SshForward } from '../ssh-forward.js';
 
 export const MAX_FORWARDS = 131_072;
 export const MAX_OF_GUEST = 1024;
@@ -139,7 +140,7 @@ function tunnelOf(remote: string, socket: string): SshForwardSpec {
   if (dest === '' || dest === '/') throw new GoError('remote uri must contain a path to a socket file');
   if (parseIpv4(url.hostname) === undefined) throw new GoError('invalid remote addr');
   const port = url.port === '' ? 22 : parsePort(url.port);
-  return { socket, dest, identity, user: decoded(url.username), ip: url.hostname, port };
+  return { socket, dest, identity, user: decoded(url.username), guest: url.hostname, port };
 }
 
 function decoded(text: string): string {
