@@ -1,5 +1,6 @@
 /** The head of a connection's first request, looked at before an HTTP server gets it. */
 import type { Duplex } from 'node:stream';
+import { readAll } from '../core/index.js';
 
 /** Longest head of a request that is taken away from the server, bytes. */
 export const HEAD_MAX = 8192;
@@ -25,7 +26,7 @@ export function takeHead(socket: Duplex, word: string, done: (head: string | und
     socket.destroy();
   };
   const look = (): void => {
-    const chunk = socket.read() as Buffer | null;
+    const chunk = readAll(socket);
     if (chunk === null) {
       if (socket.readableEnded) gone();
       return;

@@ -12,6 +12,7 @@ export * from './bucket.js';
 export * from './budget.js';
 export * from './memory.js';
 export * from './slices.js';
+export { readAll, type PausedStream } from './read-all.js';
 export * from './ring.js';
 export * from './frames.js';
 export * from './hostio.js';

@@ -10,7 +10,7 @@
  * A client that began and does not go on is `other` after PATIENCE.
  */
 import type { Duplex } from 'node:stream';
-import type { Millis, Scheduler } from '../core/index.js';
+import { type Millis, type Scheduler, readAll } from '../core/index.js';
 import { readClientHello } from './client-hello.js';
 
 /** How long a client may be silent before the server is thought to speak first, ms. */
@@ -81,7 +81,7 @@ export function readFirst(
     const enough = (): void => settle({ kind: length === 0 ? 'silent' : 'other' });
     let cancel = scheduler.after(SILENCE, enough);
     const readable = (): void => {
-      const chunk = stream.read() as Buffer | null;
+      const chunk = readAll(stream);
       if (chunk === null) return;
       if (length === 0) {
         cancel();

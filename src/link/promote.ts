@@ -1,5 +1,6 @@
 /** Moves a connection from Node's socket to the native layer, which reads and writes many frames per call. */
 import type { Socket } from 'node:net';
+import { readAll } from '../core/index.js';
 import type { ChannelDeps } from './channel.js';
 import type { Framing } from './framing.js';
 import { streamLink } from './native-channel.js';
@@ -29,7 +30,7 @@ export function promote(
   if (deps.pool.memory !== hub.memory || socket.writableLength > 0) return undefined;
   // A paused socket may still read ahead; libuv must let go before the native layer reads.
   handle.readStop();
-  const ahead = socket.readableLength > 0 ? (socket.read() as Buffer | null) : null;
+  const ahead = socket.readableLength > 0 ? readAll(socket) : null;
   const native = hub.poller.adoptStream(fd, true);
   if (native < 0) {
     if (ahead !== null) socket.unshift(ahead);
