@@ -103,7 +103,7 @@ describe('Shares', () => {
     expect(had[3]! / had[0]!).toBeGreaterThan(0.7);
   });
 
-  it('gives less than the mean to one whose bytes cost far more than those of the others', () => {
+  it('gives half of the mean to one whose bytes cost far more than those of the others', () => {
     const rig = new Rig();
     const [dear, cheap, alike] = [fakePort(), fakePort(), fakePort()];
     const had = [0, 0, 0];
@@ -115,8 +115,8 @@ describe('Shares', () => {
         port.counters.bytesIn += [600, 300_000, 100_000][k]!;
       }
     const all = had[0]! + had[1]! + had[2]!;
-    expect(had[0]! / all).toBeGreaterThan(0.2);
-    expect(had[0]! / all).toBeLessThan(0.28);
+    expect(had[0]! / all).toBeGreaterThan(0.12);
+    expect(had[0]! / all).toBeLessThan(0.2);
     expect(had[2]! / had[1]!).toBeGreaterThan(0.9);
   });
 

@@ -33,7 +33,7 @@ const WANTED = 1600;
 /** How much of the mean is over, in eighths: a bit more than it, as those that are alike must not take turns at being over. */
 const MARGIN = 9;
 /** The same for one whose bytes cost more than DEAR times as much as those of the others. */
-const DEAR_MARGIN = 6;
+const DEAR_MARGIN = 4;
 const DEAR = 4;
 /** What a wake-up of a link may take, µs; and for one that is over its share. */
 export const WAKE = 500;
