@@ -100,6 +100,7 @@ async function main(argv) {
   const chosen = CASES.filter(({ id }) => options.cases.split(',').includes(id)).map((entry) =>
     options.mib > 0 ? { ...entry, bytes: options.mib * MIB } : entry,
   );
+  if (chosen.length === 0) throw new BenchError(`which case? ${CASES.map(({ id }) => id).join(', ')}`);
   const classes = [NetproxyPlain, LinuxFaults].filter(({ label }) =>
     options.peers.split(',').includes(label),
   );
