@@ -39,7 +39,7 @@ describe.runIf(ready)(`${ROUNDS} kills under traffic`, () => {
     await lab.serve(
       {
         web: { kind: 'http', address: '0.0.0.0', port: 80 },
-        source: { kind: 'tcp-source', ...SOURCE, bytes: 2_000_000_000, offset: 0 },
+        source: { kind: 'tcp-source', ...SOURCE, bytes: 1_000_000_000_000, offset: 0 },
         udp: { kind: 'udp-echo', address: '0.0.0.0', port: 90 },
       },
       lab.guest,
