@@ -1,7 +1,6 @@
 /** A stream of bytes that is read by `read`. */
 export interface PausedStream {
-  readonly readableLength: number;
-  read(length?: number): unknown;
+  read(): unknown;
 }
 
 /**
@@ -9,6 +8,10 @@ export interface PausedStream {
  * leaves is not told by another 'readable'.
  */
 export function readAll(stream: PausedStream): Buffer | null {
-  const { readableLength } = stream;
-  return stream.read(readableLength > 0 ? readableLength : undefined) as Buffer | null;
+  const first = stream.read() as Buffer | null;
+  if (first === null) return null;
+  const pieces = [first];
+  for (let next = stream.read() as Buffer | null; next !== null; next = stream.read() as Buffer | null)
+    pieces.push(next);
+  return pieces.length === 1 ? first : Buffer.concat(pieces);
 }

@@ -1,5 +1,8 @@
 /** Two streams become one tunnel: FIN goes along as FIN, trouble of one side ends the other. */
 import type { Duplex } from 'node:stream';
+import { readAll } from '../core/index.js';
+
+const NOTHING = Buffer.alloc(0);
 
 /** Writes all of it; resolves when the stream took it. */
 function give(stream: Duplex, bytes: Uint8Array): Promise<void> {
@@ -12,14 +15,6 @@ function give(stream: Duplex, bytes: Uint8Array): Promise<void> {
   });
 }
 
-/** Everything that is readable now. */
-function drain(stream: Duplex): Buffer {
-  const chunks: Buffer[] = [];
-  for (let chunk = stream.read() as Buffer | null; chunk !== null; chunk = stream.read() as Buffer | null)
-    chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
 /**
  * Joins a guest's stream and one to the outside for good; both are theirs alone now. `splice` moves the bytes outside of Node's
  * streams where it can. `first` was read of the guest's stream already. Resolves when they are joined; then nothing waits for anything.
@@ -28,7 +23,7 @@ export async function join(
   guest: Duplex,
   host: Duplex,
   splice: (guest: Duplex, host: Duplex) => boolean,
-  first: Buffer = Buffer.alloc(0),
+  first: Buffer = NOTHING,
 ): Promise<void> {
   const fail = (): void => {
     guest.destroy();
@@ -39,7 +34,10 @@ export async function join(
   guest.pause();
   host.pause();
   try {
-    await Promise.all([give(host, Buffer.concat([first, drain(guest)])), give(guest, drain(host))]);
+    await Promise.all([
+      give(host, Buffer.concat([first, readAll(guest) ?? NOTHING])),
+      give(guest, readAll(host) ?? NOTHING),
+    ]);
   } catch {
     fail();
     return;
