@@ -22,7 +22,7 @@ export async function fetchText(url: string, deps: FetchDeps): Promise<string> {
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const answer = await get(at, deps, signal);
     const { statusCode = 0, headers } = answer;
-    if (statusCode === 200) return readAll(answer);
+    if (statusCode === 200) return textOf(answer);
     answer.destroy();
     if (statusCode < 300 || statusCode > 399 || headers.location === undefined)
       throw new Error(`${at.host} answered ${statusCode}`);
@@ -56,7 +56,8 @@ async function get(url: URL, deps: FetchDeps, signal: AbortSignal): Promise<Inco
   });
 }
 
-async function readAll(answer: IncomingMessage): Promise<string> {
+/** Its body, MAX_TEXT bytes at most. */
+async function textOf(answer: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
