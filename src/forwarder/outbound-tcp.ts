@@ -10,6 +10,7 @@ import {
   Bag,
   type Errno,
   type HostIo,
+  type HostTarget,
   type Ipv4,
   type Logger,
   type Millis,
@@ -55,9 +56,14 @@ const RETRIES = 3;
 /** What a dial costs later, in other calls: its outcome, its end. µs. */
 const DIAL = 15;
 
-/** SO_RCVBUF of a guest's next connection when it has `flows`, bytes; undefined: the system chooses. */
-function receiveBufferOf(flows: number): number | undefined {
-  return flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
+type TcpTarget = Extract<HostTarget, { readonly kind: 'tcp' }>;
+
+/** Where the host connects to for this guest; of its many connections each new one may hold less there. */
+function targetOf(ip: Ipv4, port: number, { endpoints }: StackPort): TcpTarget {
+  const flows = endpoints.size;
+  const receiveBuffer =
+    flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
+  return { kind: 'tcp', host: formatIpv4(ip), port, receiveBuffer };
 }
 
 export interface OutboundLimits {
@@ -113,7 +119,7 @@ export interface Dial {
   readonly flow: TcpFlow;
   readonly port: StackPort;
   readonly destination: Destination;
-  target: { readonly host: string; readonly port: number; readonly receiveBuffer?: number | undefined };
+  target: TcpTarget;
   /** Called once when the guest gives up before there was a decision. */
   gone?: (() => void) | undefined;
   way: Way | undefined;
@@ -212,7 +218,7 @@ export class OutboundTcp implements FlowOwner {
   private conclude(dial: Dial, { verdict }: Decision): void {
     const { flow } = dial;
     if (verdict.kind === 'dial') {
-      dial.target = { host: formatIpv4(verdict.ip), port: verdict.port };
+      dial.target = targetOf(verdict.ip, verdict.port, dial.port);
       flow.peer = `${dial.target.host}:${verdict.port}`;
       this.begin(dial, verdict);
       return;
@@ -246,7 +252,7 @@ export class OutboundTcp implements FlowOwner {
       counters.destinationDialLimit++;
       return undefined;
     }
-    const target = { host: formatIpv4(ip), port, receiveBuffer: receiveBufferOf(syn.port.endpoints.size) };
+    const target = targetOf(ip, port, syn.port);
     const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
     flow.name = name;
     flow.endpoint = syn.hold(flow, this.options);
@@ -285,7 +291,7 @@ export class OutboundTcp implements FlowOwner {
   private attempt(dial: Dial): void {
     const { flow, way, target } = dial;
     dial.tries++;
-    if (way === undefined) flow.attach(this.io.dial({ kind: 'tcp', ...target }, flow));
+    if (way === undefined) flow.attach(this.io.dial(target, flow));
     else
       way.open((errno) => {
         if (errno === undefined) flow.connected();
