@@ -120,6 +120,23 @@ describe('Shares', () => {
     expect(had[2]! / had[1]!).toBeGreaterThan(0.9);
   });
 
+  it('looks at what a guest moves now, not at what it moved while it was alone', () => {
+    const rig = new Rig();
+    const [dear, cheap] = [fakePort(), fakePort()];
+    for (let i = 0; i < 100; i++) {
+      rig.work(dear, 1000);
+      dear.counters.bytesIn += 3_000_000;
+    }
+    for (let i = 0; i < 6; i++) {
+      rig.work(dear, 1000);
+      dear.counters.bytesIn += 600;
+      rig.work(cheap, 1000);
+      cheap.counters.bytesIn += 3_000_000;
+    }
+    expect(rig.shares.isOver(dear)).toBe(true);
+    expect(rig.shares.isOver(cheap)).toBe(false);
+  });
+
   it('holds two greedy ones in check beside two others', () => {
     const rig = new Rig();
     const ports = Array.from({ length: 4 }, fakePort);

@@ -78,8 +78,9 @@ export class Shares {
   /** `recent` of all together, and how many are busy. */
   private total = 0;
   private busy = 0;
-  /** `moved` of all together. */
+  /** `moved` of all together, and whether it was counted the last time. */
   private moved = 0;
+  private compared = false;
   /** What was ever charged to anybody; wraps. */
   private work = 0;
 
@@ -165,10 +166,15 @@ export class Shares {
 
   /** A smaller margin for those whose bytes cost far more than the others'. */
   private judge(): void {
-    const { ports } = this;
-    // One alone has nobody to be compared with.
-    if (ports.length < 2) return;
-    for (let i = 0; i < ports.length; i++) this.moved += countMoved(ports[i]!);
+    const { ports, compared } = this;
+    // One alone has nobody to be compared with, and what it moved meanwhile says nothing later.
+    this.compared = ports.length > 1;
+    if (!this.compared) return;
+    for (let i = 0; i < ports.length; i++) {
+      const moved = countMoved(ports[i]!);
+      if (compared) this.moved += moved;
+      else ports[i]!.use.moved = 0;
+    }
     for (let i = 0; i < ports.length; i++) {
       const { use } = ports[i]!;
       const dear = use.moved * DEAR * (this.total - use.recent) < (this.moved - use.moved) * use.recent;
