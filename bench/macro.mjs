@@ -112,7 +112,12 @@ async function fresh(results, metrics, peers, setup, options) {
 function specials(options) {
   const ways = ['up', 'down'];
   const ours = (Peer) => Peer.label === 'netproxy-tap';
-  const settings = { secs: Math.min(options.secs, 2), healthSecs: options.quick ? 2 : 60, warm: 0.5 };
+  const settings = {
+    secs: Math.min(options.secs, 2),
+    settleSecs: options.quick ? 1 : 20,
+    healthSecs: options.quick ? 2 : 60,
+    warm: 0.5,
+  };
   return [
     {
       id: 'start',

@@ -2,15 +2,14 @@
  * Loaded into a netproxy that is measured (`node --import`): on SIGUSR2 it appends one line of JSON to the file named in
  * NETPROXY_BENCH_PROBE, with what happened since the line before.
  *
- * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the event loop: that of its thread, without
- * the compiler's threads, where the addon can tell. To see every turn, an immediate reschedules itself, so the loop never sleeps;
- * under full load it would hardly do so anyway. Mode `alloc` does nothing between two signals, so that all that is allocated is
- * netproxy's own. Mode `held` collects garbage and tells the bytes in use: heap and buffers. Modes `cpu` and `sites` start a profiler
+ * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the poller: that of its thread, without
+ * the compiler's threads. Mode `alloc` does nothing between two signals. In both of them what is allocated is netproxy's own. Mode `held` collects garbage and tells the bytes in use: heap and buffers. Modes `cpu` and `sites` start a profiler
  * (of time; of allocations) with the first signal and write its profile to the file with the second.
  */
 import fs from 'node:fs';
 import { Session } from 'node:inspector';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import v8 from 'node:v8';
 
@@ -21,8 +20,6 @@ let gcs = 0;
 let gcMax = 0;
 let turns = 0;
 let turnMax = 0;
-/** The turn in which the probe itself was at work does not count. */
-let skip = true;
 /** Turns by their length in steps of 50 µs. */
 const histogram = new Uint32Array(2000);
 
@@ -50,21 +47,31 @@ function tell() {
     gcs = gcMax = turns = turnMax = 0;
     histogram.fill(0);
   }
-  skip = true;
   fs.appendFileSync(file, `${JSON.stringify(line)}\n`);
 }
 
-/** A clock of CPU time, µs: of this thread by the addon, else of the whole process. */
-function threadCpu() {
-  const addon = `../../crates/vsock-bridge/vsock-bridge.${process.platform}-${process.arch}.node`;
-  try {
-    return createRequire(import.meta.url)(addon).threadCpu;
-  } catch {
-    return () => {
-      const { user, system } = process.cpuUsage();
-      return user + system;
-    };
-  }
+/** Replaces the addon's poller, in the tree that is measured, by one that takes the time of its callback. */
+function watchTurns() {
+  const tree = path.join(path.dirname(fs.realpathSync(process.argv[1])), '..', '..');
+  const name = `vsock-bridge.${process.platform}-${process.arch}.node`;
+  const addon = createRequire(import.meta.url)(path.join(tree, 'crates', 'vsock-bridge', name));
+  const { Poller, threadCpu } = addon;
+  addon.Poller = class extends Poller {
+    constructor(callback, ready) {
+      super((count) => {
+        const before = threadCpu();
+        callback(count);
+        took((threadCpu() - before) / 1000);
+      }, ready);
+    }
+  };
+}
+
+/** A turn of so many ms is over. */
+function took(spent) {
+  turns++;
+  turnMax = Math.max(turnMax, spent);
+  histogram[Math.min(histogram.length - 1, Math.floor(spent * 20))]++;
 }
 
 const round = (value) => Math.round(value * 1000) / 1000;
@@ -105,22 +112,5 @@ if (file !== undefined && (mode === 'cpu' || mode === 'sites')) {
     }
   }).observe({ entryTypes: ['gc'] });
   process.on('SIGUSR2', tell);
-  if (mode === 'health') {
-    let before = 0;
-    const cpu = threadCpu();
-    const turn = () => {
-      const now = cpu();
-      const spent = (now - before) / 1000;
-      before = now;
-      if (skip) {
-        skip = false;
-      } else {
-        turns++;
-        turnMax = Math.max(turnMax, spent);
-        histogram[Math.min(histogram.length - 1, Math.floor(spent * 20))]++;
-      }
-      setImmediate(turn);
-    };
-    setImmediate(turn);
-  }
+  if (mode === 'health') watchTurns();
 }

@@ -17,6 +17,8 @@ export type HostTarget =
   | {
       readonly kind: 'tcp';
       readonly host: string;
+      /** The host as a number, where it is an IPv4 address and known as one. */
+      readonly ip?: Ipv4 | undefined;
       readonly port: number;
       readonly receiveBuffer?: number | undefined;
     }

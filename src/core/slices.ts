@@ -12,11 +12,13 @@ const COPY_BELOW = 512;
 /** When the pool is low, slices shorter than this are copied out, bytes; longer ones by `compact` if they stay. */
 const COPY_BELOW_LOW = 16 * 1024;
 /** Entries at first, and what an empty queue keeps at most. */
-const FIRST_ENTRIES = 8;
+const FIRST_ENTRIES = 4;
 const KEPT_ENTRIES = 64;
+/** So many bytes are copied one by one: to make a view of them costs more. */
+const FEW = 32;
 
 const NO_BLOCKS: (Block | undefined)[] = [];
-const NO_NUMBERS = new Int32Array(0);
+const NO_NUMBERS: number[] = [];
 
 export class SliceQueue {
   private blocks = NO_BLOCKS;
@@ -71,7 +73,7 @@ export class SliceQueue {
       }
       const { gather, gathered } = this;
       const n = Math.min(end - from, gather.region.bytes.length - gathered);
-      gather.region.bytes.set(bytes.subarray(from, from + n), gathered);
+      copyBytes(bytes, from, gather.region.bytes, gathered, n);
       this.gathered += n;
       from += n;
       if (!this.grewLast(gather, gathered, n)) {
@@ -207,7 +209,8 @@ export class SliceQueue {
     const { blocks: from, numbers: old, capacity, head, size } = this;
     const next = capacity === 0 ? FIRST_ENTRIES : capacity * 2;
     const blocks = new Array<Block | undefined>(next).fill(undefined);
-    const numbers = new Int32Array(next * 2);
+    // Not a typed array: to make one costs more than all that a short connection does with it.
+    const numbers = new Array<number>(next * 2).fill(0);
     for (let i = 0; i < size; i++) {
       const at = (head + i) & (capacity - 1);
       blocks[i] = from[at];
@@ -219,4 +222,12 @@ export class SliceQueue {
     this.capacity = next;
     this.head = 0;
   }
+}
+
+function copyBytes(from: Uint8Array, offset: number, to: Uint8Array, at: number, length: number): void {
+  if (length > FEW) {
+    to.set(from.subarray(offset, offset + length), at);
+    return;
+  }
+  for (let i = 0; i < length; i++) to[at + i] = from[offset + i]!;
 }

@@ -10,7 +10,6 @@ import {
   Bag,
   type Errno,
   type HostIo,
-  type HostTarget,
   type Ipv4,
   type Logger,
   type Millis,
@@ -56,14 +55,24 @@ const RETRIES = 3;
 /** What a dial costs later, in other calls: its outcome, its end. µs. */
 const DIAL = 15;
 
-type TcpTarget = Extract<HostTarget, { readonly kind: 'tcp' }>;
+/** Where the host connects to for a guest. Its text is made when somebody wants it: the addon's dials do without. */
+class Ipv4Target {
+  readonly kind = 'tcp';
+  readonly ip: Ipv4;
+  readonly port: number;
+  readonly receiveBuffer: number | undefined;
 
-/** Where the host connects to for this guest; of its many connections each new one may hold less there. */
-function targetOf(ip: Ipv4, port: number, { endpoints }: StackPort): TcpTarget {
-  const flows = endpoints.size;
-  const receiveBuffer =
-    flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
-  return { kind: 'tcp', host: formatIpv4(ip), port, receiveBuffer };
+  /** `flows`: those of the guest; where there are many each new one may hold less there. */
+  constructor(ip: Ipv4, port: number, flows: number) {
+    this.ip = ip;
+    this.port = port;
+    this.receiveBuffer =
+      flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
+  }
+
+  get host(): string {
+    return formatIpv4(this.ip);
+  }
 }
 
 export interface OutboundLimits {
@@ -119,7 +128,7 @@ export interface Dial {
   readonly flow: TcpFlow;
   readonly port: StackPort;
   readonly destination: Destination;
-  target: TcpTarget;
+  target: Ipv4Target;
   /** Called once when the guest gives up before there was a decision. */
   gone?: (() => void) | undefined;
   way: Way | undefined;
@@ -218,8 +227,8 @@ export class OutboundTcp implements FlowOwner {
   private conclude(dial: Dial, { verdict }: Decision): void {
     const { flow } = dial;
     if (verdict.kind === 'dial') {
-      dial.target = targetOf(verdict.ip, verdict.port, dial.port);
-      flow.peer = `${dial.target.host}:${verdict.port}`;
+      dial.target = new Ipv4Target(verdict.ip, verdict.port, dial.port.endpoints.size);
+      flow.leadTo(dial.target);
       this.begin(dial, verdict);
       return;
     }
@@ -252,8 +261,8 @@ export class OutboundTcp implements FlowOwner {
       counters.destinationDialLimit++;
       return undefined;
     }
-    const target = targetOf(ip, port, syn.port);
-    const flow = new TcpFlow(this, this.stack.flowId(), 'out', `${target.host}:${port}`, this.stack.now());
+    const target = new Ipv4Target(ip, port, syn.port.endpoints.size);
+    const flow = new TcpFlow(this, this.stack.flowId(), 'out', target, this.stack.now());
     flow.name = name;
     flow.endpoint = syn.hold(flow, this.options);
     if (flow.endpoint.ended) return undefined;

@@ -23,6 +23,9 @@ import type { TcpEnd } from '../tcp/index.js';
 /** `finding`: an inbound flow whose guest is being looked for; it has no endpoint yet. */
 export type FlowPhase = 'finding' | 'dialing' | 'open' | 'closed';
 
+/** Who is at the other end: text, or what text can be made of. */
+export type FlowPeer = string | { readonly host: string; readonly port: number };
+
 /** What an owner of flows wants to know. */
 export interface FlowOwner {
   /** The host's side of an outbound flow stands, and the guest's SYN is answered. */
@@ -40,8 +43,8 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   /** Unique in its network. */
   readonly id: number;
   readonly direction: 'out' | 'in';
-  /** What is dialled or who dialled us, for people. */
-  peer: string;
+  /** What is dialled or who dialled us; its text is made when somebody wants to read it. */
+  private far: FlowPeer;
   readonly startedAt: number;
   /** The name by which the policy knew where it leads. */
   name: string | undefined;
@@ -62,13 +65,23 @@ export class TcpFlow implements TcpApplication, HostStreamHandler {
   private finSent = false;
   private hostEnded = false;
 
-  constructor(owner: FlowOwner, id: number, direction: 'out' | 'in', peer: string, startedAt: number) {
+  constructor(owner: FlowOwner, id: number, direction: 'out' | 'in', far: FlowPeer, startedAt: number) {
     this.owner = owner;
     this.id = id;
     this.direction = direction;
-    this.peer = peer;
+    this.far = far;
     this.startedAt = startedAt;
     this.phase = direction === 'in' ? 'finding' : 'dialing';
+  }
+
+  /** What is dialled or who dialled us, for people. */
+  get peer(): string {
+    return typeof this.far === 'string' ? this.far : `${this.far.host}:${this.far.port}`;
+  }
+
+  /** Another destination was decided upon. */
+  leadTo(far: FlowPeer): void {
+    this.far = far;
   }
 
   /** Whether that is what it dials. */

@@ -22,7 +22,10 @@ export interface ProxySources {
 export class ProxySettingsStack {
   /** What was set while it runs: before everything else. */
   live: ProxySettings | undefined;
-  private readonly sources: Readonly<Record<ProxySourceName, () => ProxySettings | undefined>>;
+  private readonly sources: readonly {
+    readonly name: ProxySourceName;
+    readonly read: () => ProxySettings | undefined;
+  }[];
 
   constructor({ fixed, file, environment, system }: ProxySources, logger: Logger, now?: () => Millis) {
     const ofFile = file === undefined ? undefined : settingsFile(file, logger, now);
@@ -33,24 +36,30 @@ export class ProxySettingsStack {
             logger.warn(message);
           });
     const ofSystem = system?.settings();
-    this.sources = {
+    const readers = {
       api: () => this.live,
       config: () => fixed,
       file: () => ofFile?.(),
       environment: () => ofEnvironment,
       system: () => ofSystem,
     };
+    this.sources = PROXY_SOURCES.map((name) => ({ name, read: readers[name] }));
   }
 
-  /** The settings of the moment; a file's are not older than half a second. */
+  /** The settings of the moment; a file's are not older than half a second. Asked for each datagram: nothing is allocated. */
   current(): ProxySettings {
-    return this.all()[0]?.settings ?? NO_SETTINGS;
+    const { sources } = this;
+    for (let i = 0; i < sources.length; i++) {
+      const settings = sources[i]!.read();
+      if (settings !== undefined) return settings;
+    }
+    return NO_SETTINGS;
   }
 
   /** All sources that say something: the first one decides. */
   all(): readonly { readonly name: ProxySourceName; readonly settings: ProxySettings }[] {
-    return PROXY_SOURCES.flatMap((name) => {
-      const settings = this.sources[name]();
+    return this.sources.flatMap(({ name, read }) => {
+      const settings = read();
       return settings === undefined ? [] : [{ name, settings }];
     });
   }

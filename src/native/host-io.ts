@@ -40,7 +40,7 @@ export function nativeIo(hub: Hub, helper?: string): HostIo {
   const dial = (target: HostTarget, handler: HostStreamHandler): HostStream => {
     // A unix connect is decided at once or blocks: rare enough for Node's own sockets.
     if (target.kind === 'unix') return nodeIo.dial(target, handler);
-    const ip = parseIpv4(target.host);
+    const ip = target.ip ?? parseIpv4(target.host);
     const handle =
       ip === undefined
         ? hub.poller.tcpConnect(target.host, target.port, null)

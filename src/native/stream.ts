@@ -21,9 +21,20 @@ const LEAST_SOURCE_PORT = 1024;
 export class StreamScratch {
   readonly slices = new Int32Array(MAX_SLICES * SLICE_STRIDE);
   readonly id: number;
+  private endings: NativeStream[] = [];
+  private readonly tellEndings = (): void => {
+    const { endings } = this;
+    this.endings = [];
+    for (const stream of endings) stream.tellEnd();
+  };
 
   constructor(hub: Hub) {
     this.id = hub.poller.register(this.slices);
+  }
+
+  /** Tells that a stream ended, after the current call; all those of a turn by one microtask, as each costs Node a resource. */
+  ended(stream: NativeStream): void {
+    if (this.endings.push(stream) === 1) queueMicrotask(this.tellEndings);
   }
 }
 
@@ -135,7 +146,7 @@ export class NativeStream implements HostStream, Watcher {
         this.hostEnded = true;
         // Of a stream that is shut already nothing is left: its owner closes it.
         if (!this.shut) this.want(this.mask & ~READ);
-        this.endLater();
+        this.scratch.ended(this);
         return total;
       }
       ring.wrote(n);
@@ -151,9 +162,9 @@ export class NativeStream implements HostStream, Watcher {
     return total;
   }
 
-  /** Not in `receive` itself: a function in it would cost a context on the heap at each of its calls. */
-  private endLater(): void {
-    queueMicrotask(() => this.handler?.ended());
+  /** The host's end is told, by the scratch. */
+  tellEnd(): void {
+    this.handler?.ended();
   }
 
   shutdown(): void {

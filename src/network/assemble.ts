@@ -89,7 +89,8 @@ export function assemble(config: NetworkConfig, deps: NetworkDeps, tell: Told): 
   const networks = networksOf(deps);
   const addresses = resolveAddresses(config, () => networks?.(noTap) ?? []);
   const { subnet, gatewayIp, gatewayMac, hostAlias, mtu } = addresses;
-  const now = (): number => Math.floor(scheduler.now());
+  // Stands still within a batch of frames: one look at the clock for all of them.
+  const now = (): number => stack.now();
   const rules = policyParts(config, deps, addresses, now, random, logger, tell.decided);
   const { policy, judge, names } = rules;
   const memory = native.hub?.memory ?? plainMemory;

@@ -29,9 +29,9 @@ interface Shared {
   readonly matcher: Matcher;
   readonly table: RuleTable;
   readonly clock: TableClock;
-  readonly services: Map<string, string>;
+  readonly services: Map<number, string>;
   /** Ports of the gateway that lead elsewhere. */
-  readonly forwards: Map<string, DialVerdict>;
+  readonly forwards: Map<number, DialVerdict>;
   readonly hits: Map<string, number>;
   defaultAction: DefaultAction;
   decisions: number;
@@ -79,17 +79,17 @@ export class Policy {
 
   /** Makes a service of the gateway known. */
   addService(protocol: 'tcp' | 'udp', ip: Ipv4, port: number, name: string): void {
-    this.shared.services.set(`${protocol}/${ip}/${port}`, name);
+    this.shared.services.set(portKey(protocol, ip, port), name);
   }
 
   removeService(protocol: 'tcp' | 'udp', ip: Ipv4, port: number): void {
-    this.shared.services.delete(`${protocol}/${ip}/${port}`);
+    this.shared.services.delete(portKey(protocol, ip, port));
   }
 
   /** Leads a port of the gateway to an address that the host dials; false where a service, or another one, has it. */
   addForward(protocol: 'tcp' | 'udp', port: number, ip: Ipv4, toPort: number): boolean {
     const { services, forwards, config, clock } = this.shared;
-    const key = `${protocol}/${config.gatewayIp}/${port}`;
+    const key = portKey(protocol, config.gatewayIp, port);
     if (services.has(key) || forwards.has(key)) return false;
     forwards.set(key, { kind: 'dial', ip, port: toPort, via: 'redirect' });
     clock.changed();
@@ -128,27 +128,28 @@ export class Policy {
   explain(to: Destination): Decision {
     const { services, forwards, config } = this.shared;
     const { gatewayIp, hostAlias } = config;
-    const key = `${to.protocol}/${to.ip}/${to.port}`;
-    const service = to.protocol === 'icmp' ? undefined : services.get(key);
+    const { protocol, ip, port } = to;
+    const key = protocol === 'icmp' ? NO_PORT : portKey(protocol, ip, port);
+    const service = services.get(key);
     if (service !== undefined)
       return say(
         { kind: 'service', service },
         `service ${service}`,
         `the gateway's ${service} service answers`,
       );
-    if (to.ip === gatewayIp) {
-      if (to.protocol === 'icmp')
+    if (ip === gatewayIp) {
+      if (protocol === 'icmp')
         return say({ kind: 'service', service: 'echo' }, 'gateway', 'the gateway answers pings itself');
       const forward = forwards.get(key);
       if (forward !== undefined) return this.byRules(to, forward);
       return say(
         { kind: 'deny', how: 'reset' },
         'gateway',
-        `the gateway has no service on ${to.protocol} port ${to.port}`,
+        `the gateway has no service on ${protocol} port ${port}`,
       );
     }
-    if (to.ip === hostAlias) return this.alias(to);
-    return this.nobody(to.ip) ?? this.byRules(to, { kind: 'dial', ip: to.ip, port: to.port, via: 'direct' });
+    if (ip === hostAlias) return this.alias(to);
+    return this.nobody(ip) ?? this.byRules(to, { kind: 'dial', ip, port, via: 'direct' });
   }
 
   /**
@@ -317,6 +318,14 @@ export class Policy {
     );
   }
 }
+
+/** The key of a port at an address: below 2^49. Text would be made, and hashed, for each flow. */
+function portKey(protocol: 'tcp' | 'udp', ip: Ipv4, port: number): number {
+  return ip * 0x20000 + port * 2 + (protocol === 'tcp' ? 1 : 0);
+}
+
+/** The key of nothing. */
+const NO_PORT = -1;
 
 /** Refused for want of anybody there. */
 function isClosed({ verdict }: Decision): boolean {

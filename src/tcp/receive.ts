@@ -104,7 +104,7 @@ export class Receiver {
   /** The shift count that our cap asks for (RFC 7323 section 2.3). */
   wantedScale(): number {
     let scale = 0;
-    while (this.cap / 2 ** scale > 65535 && scale < MAX_SCALE) scale++;
+    while (this.cap / (1 << scale) > 65535 && scale < MAX_SCALE) scale++;
     return scale;
   }
 
@@ -153,7 +153,7 @@ export class Receiver {
   private shape(): void {
     const { scale } = this;
     const limit = (this.limit = Math.max(Math.min(this.cap, this.ceiling, this.tuned), 0));
-    this.fieldMost = 65535 * 2 ** scale;
+    this.fieldMost = 65535 * (1 << scale);
     this.most = Math.min(limit, this.fieldMost);
     this.leastGain = Math.max(Math.min(this.most >> 1, this.ownMss), 1);
   }
