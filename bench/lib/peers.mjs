@@ -133,9 +133,13 @@ class Slirp4netns extends Peer {
 
   async start() {
     this.launch();
-    await this.lab.until(() => this.lab.ipGuest('route', 'show', 'default').trim() !== '', 'slirp4netns');
-    const [{ mtu }] = JSON.parse(this.lab.ipGuest('-j', 'link', 'show', 'tap0'));
-    if (mtu !== this.lab.mtu) throw new Error(`slirp4netns set an MTU of ${mtu}`);
+    const { lab, api } = this;
+    await lab.until(
+      () => fs.existsSync(api) && lab.ipGuest('route', 'show', 'default').trim() !== '',
+      'slirp4netns',
+    );
+    const [{ mtu }] = JSON.parse(lab.ipGuest('-j', 'link', 'show', 'tap0'));
+    if (mtu !== lab.mtu) throw new Error(`slirp4netns set an MTU of ${mtu}`);
     await this.publish();
   }
 

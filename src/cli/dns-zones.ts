@@ -1,6 +1,5 @@
 /** `netproxy dns zones`: what the gateway answers of its own. */
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import type { ApiZone } from '../client/index.js';
 import { MAX_CONFIG_SIZE, checkFlag, field, zoneSchema } from '../config/index.js';
 import { NetproxyError } from '../core/index.js';
@@ -45,7 +44,7 @@ async function* rowsOf(zones: AsyncIterable<ApiZone>): AsyncGenerator<Row> {
 
 /** Adds or replaces the zones of a file. */
 export async function setZones(file: string, options: RemoteOptions, terminal: Terminal): Promise<number> {
-  const zones = readZones(file);
+  const zones = await readZones(file);
   await withClient(options, async (client) => {
     for (const zone of zones) {
       await client.putZone(zone);
@@ -57,7 +56,8 @@ export async function setZones(file: string, options: RemoteOptions, terminal: T
 }
 
 /** YAML or JSON: one zone or a list of them, in our form or in gvproxy's. */
-function readZones(file: string): ApiZone[] {
+async function readZones(file: string): Promise<ApiZone[]> {
+  const { parse } = await import('yaml');
   let value: unknown;
   try {
     const text = readFileSync(file === '-' ? 0 : file, 'utf8');

@@ -2,7 +2,7 @@
 import { request } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
-import { DockerForward, type DockerPort, type DockerSettings, apiHost } from '../compat/index.js';
+import type { DockerPort, DockerSettings } from '../compat/index.js';
 import { type Config, checkFlag, dockerSchema, field } from '../config/index.js';
 import { NetproxyError } from '../core/index.js';
 import { parseDoor } from '../link/index.js';
@@ -98,6 +98,7 @@ ${EXIT_HELP}`,
 async function docker(config: Config, options: DockerOptions, terminal: Terminal): Promise<number> {
   const settings = settingsOf(options);
   const logger = commandLogger(config, terminal, commandLevel(config, 'info'));
+  const { DockerForward, apiHost } = await import('../compat/index.js');
   return withClient(options, async (client) => {
     const host = await apiHost(client);
     const life = new Lifecycle();

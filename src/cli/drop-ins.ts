@@ -2,16 +2,6 @@
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import type { Command } from 'commander';
 import { packageVersion } from '../api/index.js';
-import {
-  DOCKER_PROXY_FLAGS,
-  GVPROXY_FLAGS,
-  VPNKIT_FLAGS,
-  dockerProxy,
-  goUsage,
-  gvproxyDropIn,
-  parseGvproxy,
-  vpnkitDropIn,
-} from '../compat/index.js';
 import { EXIT, usageError } from './exit.js';
 import { Lifecycle } from './lifecycle.js';
 import type { Done } from './remote-commands.js';
@@ -85,6 +75,7 @@ export function dropInCommands(program: Command, terminal: Terminal, done: Done)
 }
 
 async function vpnkit(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const { VPNKIT_FLAGS, goUsage, vpnkitDropIn } = await import('../compat/index.js');
   const dropIn = vpnkitDropIn(argv);
   if (dropIn !== undefined) return serve(dropIn.config, terminal, dropIn);
   terminal.out(`Usage of vpnkit:\n${goUsage(VPNKIT_FLAGS)}${VPNKIT_EXAMPLES}`);
@@ -92,6 +83,7 @@ async function vpnkit(argv: readonly string[], terminal: Terminal): Promise<numb
 }
 
 async function runDockerProxy(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const { DOCKER_PROXY_FLAGS, dockerProxy, goUsage } = await import('../compat/index.js');
   const proxy = dockerProxy(argv, process.env);
   if (proxy === undefined) {
     terminal.out(`Usage of docker-proxy:\n${goUsage(DOCKER_PROXY_FLAGS)}${DOCKER_PROXY_EXAMPLES}`);
@@ -134,6 +126,7 @@ function isPipe(fd: number): boolean {
 }
 
 async function gvproxy(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const { GVPROXY_FLAGS, goUsage, gvproxyDropIn, parseGvproxy } = await import('../compat/index.js');
   const command = parseGvproxy(argv);
   if (command.kind === 'help') {
     terminal.out(`Usage of gvproxy:\n${goUsage(GVPROXY_FLAGS)}${GVPROXY_EXAMPLES}`);

@@ -1,12 +1,14 @@
-/** The command line: which commands there are, which flags they take, and what their help says. */
+/**
+ * The command line: which commands there are, which flags they take, and what their help says. What only some commands need is
+ * loaded by them: a virtual machine that starts waits for all that `serve` loads.
+ */
 import { Command, CommanderError, Option } from 'commander';
 import { type BindHelperOptions, bindHelper } from './bind-helper.js';
 import { Collected } from './collect.js';
 import { checkFile, printOpenApi, printSchema } from './config-command.js';
-import { demo } from './demo/index.js';
+import type { demo } from './demo/index.js';
 import { dnsCommands } from './dns-commands.js';
 import { dockerCommand, dockerFlags } from './docker.js';
-import { doctor } from './doctor.js';
 import { dropInCommands } from './drop-ins.js';
 import { EXIT, EXIT_HELP, exitCodeOf, formatError, usageError } from './exit.js';
 import { explain } from './explain.js';
@@ -211,7 +213,8 @@ Examples:
 ${EXIT_HELP}`,
     )
     .action(async (options: Parameters<typeof demo>[0]) => {
-      done(await demo(options, terminal));
+      const commands = await import('./demo/index.js');
+      done(await commands.demo(options, terminal));
     });
 }
 
@@ -247,7 +250,8 @@ function doctorCommand(program: Command, terminal: Terminal, done: Done): void {
       'after',
       `\nOpens no vsock and changes nothing. The exit code is 0 also where something is missing.\n\nExample:\n  netproxy doctor`,
     )
-    .action((options: { json?: true }) => {
+    .action(async (options: { json?: true }) => {
+      const { doctor } = await import('./doctor.js');
       done(doctor(options, terminal));
     });
 }

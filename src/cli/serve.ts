@@ -4,7 +4,7 @@ import { NetproxyError } from '../core/index.js';
 import { type Api, createApi, readToken } from '../api/index.js';
 import { defaultApiAddress } from '../client/index.js';
 import { type Config, type GuestConfig, type LinkConfig, networkConfig } from '../config/index.js';
-import { type DropIn, DockerForward, SshForward, networkHost } from '../compat/index.js';
+import type { DropIn } from '../compat/index.js';
 import { type Network, createNetwork } from '../index.js';
 import { type LinkListener, type ListenKind, isListenKind, parseSshForward } from '../link/index.js';
 import { printEvents } from './events.js';
@@ -61,10 +61,12 @@ export async function serve(config: Config, terminal: Terminal, dropIn?: DropIn)
     }
     const listeners = await openLinks(network, config);
     for (const text of config.sshForwards ?? []) {
+      const { SshForward } = await import('../compat/index.js');
       const forward = await SshForward.open(network, parseSshForward(text), logger);
       undo.unshift(() => forward.close());
     }
     if (config.docker !== undefined) {
+      const { DockerForward, networkHost } = await import('../compat/index.js');
       const docker = await DockerForward.open(config.docker, networkHost(network), logger);
       undo.unshift(() => docker.close());
       logger.info(`docker: clients at ${docker.address}`);

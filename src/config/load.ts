@@ -1,10 +1,14 @@
 /** Reads a configuration file: YAML 1.2, of which JSON is a part. */
 import { readFileSync, statSync } from 'node:fs';
-import { LineCounter, type Document, isMap, isNode, isPair, parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
+import type * as Yaml from 'yaml';
 import { NetproxyError } from '../core/index.js';
 import { configError } from './errors.js';
 import type * as z from 'zod';
 import { type Config, configSchema } from './schema.js';
+
+/** Loaded for the first file: its many modules would be a tenth of every start. */
+const yaml = (): typeof Yaml => createRequire(import.meta.url)('yaml') as typeof Yaml;
 
 /** A file longer than this is no configuration, bytes. */
 export const MAX_CONFIG_SIZE = 1 << 20;
@@ -53,6 +57,7 @@ export function parseConfig(text: string, file: string): Config {
 }
 
 function parseFile<T>(text: string, file: string, schema: z.ZodType<T>, remedy: string): T {
+  const { LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true });
   const [fault] = document.errors;
@@ -76,7 +81,12 @@ function syntaxError(file: string, why: string, line: number | undefined, cause:
 }
 
 /** The line of a key, or of the nearest one around it that exists. */
-function lineOf(document: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined {
+function lineOf(
+  document: Yaml.Document,
+  lines: Yaml.LineCounter,
+  path: readonly PropertyKey[],
+): number | undefined {
+  const { isMap, isNode, isPair } = yaml();
   for (let depth = path.length; depth > 0; depth--) {
     const key = path[depth - 1];
     const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
