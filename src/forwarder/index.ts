@@ -1,5 +1,6 @@
 export * from './tcp-flow.js';
 export * from './outbound-tcp.js';
+export { MANY_FLOWS } from './ipv4-target.js';
 export * from './way.js';
 export * from './refusal.js';
 export * from './udp-nat.js';

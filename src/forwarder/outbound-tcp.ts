@@ -14,7 +14,6 @@ import {
   type Logger,
   type Millis,
   Timer,
-  formatIpv4,
   hashKey,
 } from '../core/index.js';
 import { UNREACHABLE_HOST, UNREACHABLE_PROHIBITED } from '../icmp/index.js';
@@ -29,6 +28,7 @@ import {
 import type { TcpEnd } from '../tcp/index.js';
 import { GuestStream } from './guest-stream.js';
 import type { HostDuplex } from './host-duplex.js';
+import { Ipv4Target } from './ipv4-target.js';
 import { refusalOf } from './refusal.js';
 import { type FlowOwner, TcpFlow } from './tcp-flow.js';
 import type { Way, WayOf } from './way.js';
@@ -40,40 +40,12 @@ export const MAX_FLOWS_PER_GUEST = 32_768;
 export const MAX_HALF_OPEN_PER_GUEST = 1024;
 /** As long as a Linux guest keeps trying with its default of 6 SYN retransmissions, ms. */
 export const DIAL_TIMEOUT: Millis = 127_000;
-/**
- * The kernel bounds the memory of all TCP sockets together (tcp_mem), and each may hold megabytes that a guest does not take: of a
- * guest with this many connections, those that come now hold the less the more there are. Bytes of SO_RCVBUF, of which Linux takes
- * twice as much for its own accounting.
- */
-export const MANY_FLOWS = 128;
-const SHARED_BUFFER = 32 << 20;
-const LEAST_BUFFER = 16 << 10;
 /** A host without ports or memory for the moment is asked again after this, ms, this many times. */
 const RETRY_AFTER: Millis = 100;
 const RETRIES = 3;
 
 /** What a dial costs later, in other calls: its outcome, its end. µs. */
 const DIAL = 15;
-
-/** Where the host connects to for a guest. Its text is made when somebody wants it: the addon's dials do without. */
-class Ipv4Target {
-  readonly kind = 'tcp';
-  readonly ip: Ipv4;
-  readonly port: number;
-  readonly receiveBuffer: number | undefined;
-
-  /** `flows`: those of the guest; where there are many each new one may hold less there. */
-  constructor(ip: Ipv4, port: number, flows: number) {
-    this.ip = ip;
-    this.port = port;
-    this.receiveBuffer =
-      flows < MANY_FLOWS ? undefined : Math.max(Math.trunc(SHARED_BUFFER / flows), LEAST_BUFFER);
-  }
-
-  get host(): string {
-    return formatIpv4(this.ip);
-  }
-}
 
 export interface OutboundLimits {
   readonly dialsPerGuest: number;
