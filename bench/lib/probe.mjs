@@ -3,8 +3,9 @@
  * NETPROXY_BENCH_PROBE, with what happened since the line before.
  *
  * Mode `health`: pauses of the garbage collector, and the CPU time of each turn of the poller: that of its thread, without
- * the compiler's threads. Mode `alloc` does nothing between two signals. In both of them what is allocated is netproxy's own. Mode `held` collects garbage and tells the bytes in use: heap and buffers. Modes `cpu` and `sites` start a profiler
- * (of time; of allocations) with the first signal and write its profile to the file with the second.
+ * the compiler's threads. Mode `alloc` does nothing between two signals. In both of them what is allocated is netproxy's own.
+ * Mode `held` collects garbage and tells the bytes in use: heap and buffers. Modes `cpu` and `sites` start a profiler (of time;
+ * of allocations) with the first signal and write its profile to the file with the second.
  */
 import fs from 'node:fs';
 import { Session } from 'node:inspector';

@@ -60,7 +60,7 @@ async function probed(Peer, setup, mode, node, work) {
   }
 }
 
-/** The longest pause of the collector and the longest turn of the event loop under load, ms. */
+/** The longest pause of the collector and the longest turn of the poller under load, ms. */
 export function health(Peer, setup, way, options) {
   return probed(Peer, setup, 'health', [], async (lab, mark) => {
     // V8 compacts what starting has left in the heap some ten seconds later, twice.

@@ -14,8 +14,8 @@ import { Watchers } from './watchers.js';
 const READY_MAX = 1024;
 /** How long a turn may go on, ms: then timers, Node's own sockets and promises get theirs. */
 const TURN = 2;
-/** The clock is looked at after each handle whose place has none of these bits. */
-const LOOK_EVERY = 3;
+/** The clock is looked at after the first handle of a round, and after every so many. */
+const LOOK_EVERY = 4;
 /** How long a turn may wait for more before the thread sleeps, where that has paid lately, µs. */
 const BUSY_POLL = 80;
 /** Free memory kept for reuse, in all, bytes; and how long while nobody takes of it, ms. */
@@ -245,7 +245,7 @@ export class Hub {
       if (this.first !== 0 && events === READ) continue;
       watchers.get(handle)?.ready(events);
       // To look at the clock is a call into the addon: every few handles is often enough.
-      if ((n & LOOK_EVERY) === 0 && this.first === 0 && n + 1 < count && this.poller.now() > until)
+      if (n % LOOK_EVERY === 0 && this.first === 0 && n + 1 < count && this.poller.now() > until)
         this.first = ready[(start + n + 1 < count ? start + n + 1 : start + n + 1 - count) * 2]!;
     }
   }
