@@ -71,6 +71,28 @@ describe.skipIf(missingAddon())('a wake-up of a hub', () => {
     expect(rings.size).toBe(3);
   });
 
+  it('has a clock that stands still while one handle is served, and goes on for the next', async () => {
+    const busy = (): void => {
+      const until = performance.now() + 5;
+      while (performance.now() < until);
+    };
+    const seen: [number, number][] = [];
+    await new Promise<void>((resolve) => {
+      const ring = (): void => {
+        const before = hub.now();
+        busy();
+        seen.push([before, hub.now()]);
+        if (seen.length === 2) hub.defer(resolve);
+      };
+      for (let i = 0; i < 2; i++) hub.wakeup(ring)!.set(0);
+    });
+    expect(seen.every(([before, after]) => before === after)).toBe(true);
+    expect(seen[1]![0] - seen[0]![0]).toBeGreaterThanOrEqual(4);
+    const outside = hub.now();
+    busy();
+    expect(hub.now() - outside).toBeGreaterThanOrEqual(4);
+  });
+
   it('is silent when it was stopped, and stopping gives its descriptor back', async () => {
     let rings = 0;
     const before = hub.poller.handleCount();

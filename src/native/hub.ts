@@ -5,7 +5,7 @@
  * A wake-up is a turn: everybody whose handle is ready is told, as far as TURN goes, then what was deferred meanwhile runs;
  * and again while there is more and time. Whoever had to wait comes first the next time.
  */
-import type { Memory, Region, Wakeup } from '../core/index.js';
+import type { Memory, Millis, Region, Wakeup } from '../core/index.js';
 import type { NativeAddon, Poller } from './addon.js';
 import { READ } from './constants.js';
 import { Watchers } from './watchers.js';
@@ -18,6 +18,8 @@ const TURN = 2;
 const LOOK_EVERY = 4;
 /** How long a turn may wait for more before the thread sleeps, where that has paid lately, µs. */
 const BUSY_POLL = 80;
+/** No time. */
+const UNREAD = -1;
 /** Free memory kept for reuse, in all, bytes; and how long while nobody takes of it, ms. */
 const KEPT_BYTES = 8 * 1024 * 1024;
 const KEPT_TIME = 1000;
@@ -56,6 +58,8 @@ export class Hub {
     this.runDeferred();
   };
   private dispatching = false;
+  /** The clock as it was read within this callback, ms; UNREAD: not yet. */
+  private time = UNREAD;
   /** The handle that has to be told first, for it was left out the last time; 0: none. */
   private first = 0;
   private readonly busyPoll: number;
@@ -85,6 +89,16 @@ export class Hub {
         if (region.id > 0) this.bury(region);
       },
     };
+  }
+
+  /**
+   * The monotonic clock, whole ms. It stands still while one handle is served: to read it is a call into the addon, and there
+   * are callers for each datagram.
+   */
+  now(): Millis {
+    if (!this.dispatching) return this.poller.now();
+    if (this.time === UNREAD) this.time = this.poller.now();
+    return this.time;
   }
 
   /** `what`: the handle, for people. */
@@ -226,6 +240,7 @@ export class Hub {
     for (let i = 0; i < deferredCount; i++) {
       const callback = deferred[i]!;
       deferred[i] = undefined;
+      this.time = UNREAD;
       callback();
     }
   }
@@ -243,6 +258,7 @@ export class Hub {
       const events = ready[at + 1]!;
       // Being readable is reported again at the next wake-up.
       if (this.first !== 0 && events === READ) continue;
+      this.time = UNREAD;
       watchers.get(handle)?.ready(events);
       // To look at the clock is a call into the addon: every few handles is often enough.
       if (n % LOOK_EVERY === 0 && this.first === 0 && n + 1 < count && this.poller.now() > until)

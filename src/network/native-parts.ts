@@ -39,7 +39,7 @@ export function nativeParts(
     scheduler: {
       ...nodeScheduler,
       // Whole milliseconds: a fraction would be put on the heap at every look at the clock.
-      now: () => hub.poller.now(),
+      now: () => hub.now(),
       defer: (callback) => {
         hub.defer(callback);
       },
