@@ -1,3 +1,4 @@
+export { withBigReads } from './big-reads.js';
 export { descriptorLimit } from './descriptors.js';
 export * from './dns-group.js';
 export * from './errno.js';

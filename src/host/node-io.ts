@@ -3,13 +3,12 @@
  * without TOS and DF, and a TTL holds for all that a socket sends within a turn. It has no pings.
  */
 import { type Socket as UdpSocket, createSocket } from 'node:dgram';
-import { connect, createServer, isIPv6 } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
 import {
   type HostIo,
   type HostListener,
   type HostStream,
   type HostStreamHandler,
-  type HostTarget,
   type HostUdp,
   type HostUdpHandler,
   type HostUdpServer,
@@ -28,19 +27,6 @@ const BACKLOG = 4096;
 /** Kernel buffers of a flow's UDP socket, bytes. */
 const UDP_BUFFER = 512 * 1024;
 
-function dial(target: HostTarget, handler: HostStreamHandler): HostStream {
-  const unix = target.kind === 'unix';
-  const socket = unix
-    ? connect({ path: target.path, allowHalfOpen: true })
-    : connect({ host: target.host, port: target.port, allowHalfOpen: true });
-  const stream = new NodeStream(socket, true, unix);
-  stream.attach(handler);
-  socket.once('connect', () => {
-    stream.connected();
-  });
-  return stream;
-}
-
 function listen(
   host: string,
   port: number,
@@ -49,7 +35,7 @@ function listen(
 ): Promise<HostListener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-      const stream = new NodeStream(socket, false);
+      const stream = NodeStream.over(socket);
       stream.attach(onStream(stream));
     });
     server.once('error', (error) => {
@@ -153,4 +139,9 @@ function bindUdp(host: string, port: number, handler: HostUdpServerHandler): Pro
 }
 
 /** Node's own sockets. */
-export const nodeIo: HostIo = { dial, listen, udp: (handler) => new NodeUdp(handler), bindUdp };
+export const nodeIo: HostIo = {
+  dial: (target, handler) => NodeStream.dial(target, handler),
+  listen,
+  udp: (handler) => new NodeUdp(handler),
+  bindUdp,
+};

@@ -1,13 +1,43 @@
 /**
- * HostStream made from node:net, for hosts without the crate. Node reads into buffers of its own and pushes; what does
- * not fit into the ring waits here while the socket is paused.
+ * HostStream made from node:net, for hosts without the crate. What Node read waits here, while the socket is paused, until the
+ * ring has taken it.
  */
-import type { Socket } from 'node:net';
-import type { HostStream, HostStreamHandler, SendRing, SliceQueue } from '../core/index.js';
+import { type Socket, connect } from 'node:net';
+import type { HostStream, HostStreamHandler, HostTarget, SendRing, SliceQueue } from '../core/index.js';
+import { BIG_READ, type TakeBytes, bigReads, withBigReads } from './big-reads.js';
 import { errnoOf } from './errno.js';
 
 /** Bytes given to Node's socket at once; more waits in the flow's own queue. */
 const MAX_IN_FLIGHT = 512 * 1024;
+/** So many streams are many: each may have to keep what was read. */
+const MANY_STREAMS = 64;
+/** Pieces of at least this much wait in memory that is used again, bytes; and how many such memories there are. */
+const BIG_PIECE = 32 * 1024;
+const MOST_PIECES = 16;
+
+/** All of them, and those that nobody uses. */
+const pieces = new Set<ArrayBufferLike>();
+const freePieces: Uint8Array[] = [];
+let streamCount = 0;
+
+const many = (): boolean => streamCount > MANY_STREAMS;
+
+/** A copy of bytes that are lent; `forget` takes it back. */
+function keep(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < BIG_PIECE || (freePieces.length === 0 && pieces.size >= MOST_PIECES))
+    return bytes.slice();
+  let piece = freePieces.pop();
+  if (piece === undefined) {
+    piece = new Uint8Array(BIG_READ);
+    pieces.add(piece.buffer);
+  }
+  piece.set(bytes);
+  return piece.subarray(0, bytes.length);
+}
+
+function forget({ buffer }: Uint8Array): void {
+  if (pieces.has(buffer)) freePieces.push(new Uint8Array(buffer));
+}
 
 export class NodeStream implements HostStream {
   readonly remote: { readonly host: string; readonly port: number } | undefined;
@@ -18,14 +48,16 @@ export class NodeStream implements HostStream {
   private inFlight = 0;
   /** Bytes that Node has written and that were not yet consumed from the queue. */
   private done = 0;
+  /** What was read and not taken. */
   private held: Uint8Array | undefined;
   private hostEnded = false;
   private endTold = false;
   private connecting: boolean;
   private readonly unix: boolean;
 
-  /** `unix`: the socket is no TCP socket and cannot be reset. */
-  constructor(socket: Socket, connecting: boolean, unix = false) {
+  /** `open`: makes the socket, whose bytes go to `take`. `unix`: it is no TCP socket and cannot be reset. */
+  private constructor(open: (take: TakeBytes) => Socket, connecting: boolean, unix: boolean) {
+    const socket = open((bytes) => this.took(bytes));
     this.socket = socket;
     this.unix = unix;
     this.connecting = connecting;
@@ -36,9 +68,8 @@ export class NodeStream implements HostStream {
     if (!unix) socket.setNoDelay(true);
     socket.pause();
     socket.on('data', (chunk: Uint8Array) => {
-      this.held = chunk;
       socket.pause();
-      this.handler?.readable();
+      this.took(chunk);
     });
     socket.on('end', () => {
       this.hostEnded = true;
@@ -47,9 +78,31 @@ export class NodeStream implements HostStream {
     socket.on('error', (error) => {
       this.gone(errnoOf(error));
     });
+    streamCount++;
     socket.on('close', () => {
+      streamCount--;
+      this.drop();
       this.gone('ECONNRESET');
     });
+  }
+
+  static dial(target: HostTarget, handler: HostStreamHandler): NodeStream {
+    const where = target.kind === 'unix' ? { path: target.path } : { host: target.host, port: target.port };
+    const stream = new NodeStream(
+      (take) => connect({ ...where, allowHalfOpen: true, onread: bigReads(take, many) }),
+      true,
+      target.kind === 'unix',
+    );
+    stream.handler = handler;
+    stream.socket.once('connect', () => {
+      stream.connected();
+    });
+    return stream;
+  }
+
+  /** A connection that stands already; it is used up. Its owner is named by `attach`. */
+  static over(socket: Socket, unix = false): NodeStream {
+    return new NodeStream((take) => withBigReads(socket, take, many) ?? socket, false, unix);
   }
 
   get local(): { readonly host: string; readonly port: number } | undefined {
@@ -63,7 +116,7 @@ export class NodeStream implements HostStream {
   }
 
   /** The dial succeeded. */
-  connected(): void {
+  private connected(): void {
     this.connecting = false;
     const { socket } = this;
     if (
@@ -88,7 +141,8 @@ export class NodeStream implements HostStream {
     queue.consume(consumed);
     const { socket } = this;
     let skip = this.inFlight;
-    let corked = false;
+    let last: Uint8Array | undefined;
+    let written = 0;
     for (let i = 0; i < queue.count && this.inFlight < MAX_IN_FLIGHT; i++) {
       const length = queue.lengthAt(i);
       if (skip >= length) {
@@ -97,20 +151,25 @@ export class NodeStream implements HostStream {
       }
       const chunk = skip === 0 ? queue.viewAt(i) : queue.viewAt(i).subarray(skip);
       skip = 0;
-      if (!corked) {
-        socket.cork();
-        corked = true;
+      if (last !== undefined) {
+        if (written === 0) socket.cork();
+        socket.write(last);
+        written += last.length;
       }
       this.inFlight += chunk.length;
-      const n = chunk.length;
-      socket.write(chunk, (error) => {
+      last = chunk;
+    }
+    if (last !== undefined) {
+      const n = written + last.length;
+      // They are written in one call: the last one's end is that of all.
+      socket.write(last, (error) => {
         this.inFlight -= n;
         if (error !== null && error !== undefined) return;
         this.done += n;
         this.handler?.writable();
       });
+      if (written > 0) socket.uncork();
     }
-    if (corked) socket.uncork();
     queue.lent = this.inFlight + this.done;
     return consumed;
   }
@@ -122,8 +181,11 @@ export class NodeStream implements HostStream {
       return 0;
     }
     const n = ring.write(held);
-    this.held = n === held.length ? undefined : held.subarray(n);
-    if (this.held !== undefined) return n;
+    if (n < held.length) {
+      this.held = held.subarray(n);
+      return n;
+    }
+    this.drop();
     this.socket.resume();
     // The FIN came while the owner had not taken the last bytes yet; never told from inside its own call.
     if (this.hostEnded) {
@@ -156,6 +218,25 @@ export class NodeStream implements HostStream {
     const { socket } = this;
     if (socket.connecting || this.unix) socket.destroy();
     else socket.resetAndDestroy();
+  }
+
+  /** Keeps bytes for the owner; true when it has taken them at once. */
+  private took(bytes: Uint8Array): boolean {
+    if (this.handler === undefined) return false;
+    this.held = keep(bytes);
+    this.handler.readable();
+    return this.isTaken();
+  }
+
+  private isTaken(): boolean {
+    return this.held === undefined;
+  }
+
+  /** Nothing is held any more. */
+  private drop(): void {
+    const { held } = this;
+    this.held = undefined;
+    if (held !== undefined) forget(held);
   }
 
   private tellEnd(): void {

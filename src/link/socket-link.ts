@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { NetproxyError } from '../core/index.js';
 import type { FrameBatch, FrameOutput, LinkHandler } from '../core/index.js';
+import { withBigReads } from '../host/index.js';
 import { StreamDeframer } from './framing.js';
 import type { Framing } from './framing.js';
 import { StreamOutput } from './stream-output.js';
@@ -33,12 +34,17 @@ export class SocketLink implements OwnedLink {
   private readonly whenEnded: (() => void)[] = [];
   private readonly counters = { rxFrames: 0, rxBytes: 0, rxBatches: 0, rxProtocolErrors: 0 };
 
-  constructor(input: Socket, options: SocketLinkOptions, deps: LinkDeps) {
+  constructor(socket: Socket, options: SocketLinkOptions, deps: LinkDeps) {
+    const input =
+      withBigReads(socket, (bytes) => {
+        this.take(bytes);
+        return true;
+      }) ?? socket;
     this.kind = options.kind;
     this.name = options.name;
     this.deps = deps;
     this.input = input;
-    this.sink = options.output ?? input;
+    this.sink = options.output === undefined || options.output === socket ? input : options.output;
     const { sink } = this;
     sink.setNoDelay();
     this.sender = new StreamOutput(
@@ -105,7 +111,7 @@ export class SocketLink implements OwnedLink {
     else this.whenEnded.push(callback);
   }
 
-  private take(chunk: Buffer): void {
+  private take(chunk: Uint8Array): void {
     if (this.end !== undefined) return;
     this.counters.rxBytes += chunk.length;
     const error = this.deframer.push(chunk);

@@ -14,7 +14,7 @@ async function listen(
   onStream: (stream: HostStream) => HostStreamHandler,
 ): Promise<HostListener> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-    const stream = new NodeStream(socket, false, true);
+    const stream = NodeStream.over(socket, true);
     stream.attach(onStream(stream));
   });
   const bound = await listenUnix(server, path);
