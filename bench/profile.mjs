@@ -137,6 +137,7 @@ async function main(argv) {
   if (missing !== undefined) throw new BenchError(missing);
   const file = `/tmp/np-bench-profile-${process.pid}.json`;
   const peerOptions = {
+    modules: true,
     // No collection between the marks: what was allocated is still there to be counted.
     node: [
       '--import',

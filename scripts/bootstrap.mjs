@@ -13,6 +13,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { COMMANDS, bundleCommands } from './bundle.mjs';
 import { withLock } from './lock.mjs';
 import {
   ROOT,
@@ -110,7 +111,9 @@ function typescriptInputs() {
   );
   return [
     ...sources,
-    ...['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map((name) => path.join(ROOT, name)),
+    ...['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/bundle.mjs'].map((name) =>
+      path.join(ROOT, name),
+    ),
   ];
 }
 
@@ -137,10 +140,13 @@ async function buildTypeScript(force) {
   if (result.code !== 0) {
     throw new BootstrapError(`the TypeScript build failed (tsc: ${result.why}).\n${result.text.trimEnd()}`);
   }
-  for (const name of ['main.js', 'gvproxy.js']) {
-    const command = path.join(draft, 'cli', name);
-    if (fs.existsSync(command)) fs.chmodSync(command, 0o755);
+  const commands = COMMANDS.map((name) => path.join(draft, 'cli', `${name}.js`)).filter(fs.existsSync);
+  try {
+    await bundleCommands(draft, commands);
+  } catch (error) {
+    say(`the commands are not bundled (${error.message}): they work, and start later`);
   }
+  for (const command of commands) fs.chmodSync(command, 0o755);
   // The new tree takes the old one's place at once: no files of deleted sources stay, nobody sees half a build.
   const old = path.join(CACHE, 'dist.old');
   fs.rmSync(old, { recursive: true, force: true });

@@ -11,6 +11,9 @@ import { Dnsmasq } from './dnsmasq.mjs';
 import { Peer, Veth } from './peer.mjs';
 import { Squid } from './squid.mjs';
 
+/** A netproxy that is not bundled. */
+const MODULES = path.join(import.meta.dirname, 'modules.mjs');
+
 /** A C loop that copies frames between two TAPs. */
 class TapCopy extends Veth {
   static label = 'tapcopy';
@@ -195,8 +198,8 @@ class Netproxy extends Peer {
 
   serve(...link) {
     const { lab, options } = this;
-    const { node = [], wrap = [] } = options;
-    const main = path.join(lab.tree, 'dist', 'cli', 'main.js');
+    const { node = [], wrap = [], modules = false } = options;
+    const main = modules ? MODULES : path.join(lab.tree, 'dist', 'cli', 'main.js');
     // The soft limit of descriptors is often 1,024; Node raises it by itself.
     const command = [...wrap, process.execPath, ...node, main, 'serve', ...link, '--mtu', String(lab.mtu)];
     const more = [
@@ -207,7 +210,7 @@ class Netproxy extends Peer {
       '--log-level',
       'warn',
     ];
-    const env = { NETPROXY_NO_VSOCK: '1', ...this.env, ...options.env };
+    const env = { NETPROXY_NO_VSOCK: '1', NETPROXY_BENCH_TREE: lab.tree, ...this.env, ...options.env };
     return this.spawn([...command, ...more, '--ready-fd', '3'], { env, ready: true });
   }
 }

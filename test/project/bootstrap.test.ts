@@ -29,6 +29,10 @@ for (const name of fs.readdirSync('src')) {
   const text = fs.readFileSync('src/' + name, 'utf8');
   if (text.includes('error')) { console.log(name + ': error TS1'); process.exit(2); }
   fs.writeFileSync(out + '/' + name.replace('.ts', '.js'), text);
+}
+if (process.env.COMMAND) {
+  fs.mkdirSync(out + '/cli');
+  fs.writeFileSync(out + '/cli/main.js', process.env.COMMAND);
 }`;
 const NATIVE = `
 import fs from 'node:fs';
@@ -76,7 +80,7 @@ function bootstrap(
 
 beforeEach(() => {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'netproxy-bootstrap-'));
-  for (const name of ['bootstrap.mjs', 'lock.mjs', 'tools.mjs']) {
+  for (const name of ['bootstrap.mjs', 'bundle.mjs', 'lock.mjs', 'tools.mjs']) {
     write(`scripts/${name}`, fs.readFileSync(path.join(scripts, name), 'utf8'));
   }
   write('package-lock.json', LOCK);
@@ -122,6 +126,14 @@ describe.skipIf(process.platform === 'win32')('bootstrap', () => {
     write('src/index.test.ts', 'tests are not built');
     expect(bootstrap().code).toBe(0);
     expect(ran()).toEqual([]);
+  });
+
+  it('leaves the commands as they are compiled where they cannot be bundled', () => {
+    const { code, said } = bootstrap({ COMMAND: '#!/bin/sh\necho hello' });
+    expect(code).toBe(0);
+    expect(said).toMatch(/the commands are not bundled \(.*rolldown.*\): they work/);
+    expect(fs.readdirSync(path.join(root, 'dist')).sort()).toEqual(['cli', 'index.js']);
+    expect(spawnSync(path.join(root, 'dist/cli/main.js'), { encoding: 'utf8' }).stdout).toBe('hello\n');
   });
 
   it('builds again what somebody removed', () => {

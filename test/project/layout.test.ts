@@ -44,6 +44,15 @@ describe('layout', () => {
     expect(busy).toEqual([]);
   });
 
+  it('only modules two folders below the package look from where they stand, as their bundle does', () => {
+    const elsewhere = files('src', '.ts')
+      .filter(
+        (file) => !isTest(file) && fs.readFileSync(path.join(root, file), 'utf8').includes('import.meta'),
+      )
+      .filter((file) => file.split(path.sep).length !== 3);
+    expect(elsewhere).toEqual([]);
+  });
+
   it(`no source file is longer than ${LONGEST} lines`, () => {
     const sources = [
       ...files('src', '.ts').filter((file) => !isTest(file)),

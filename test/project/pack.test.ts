@@ -75,6 +75,8 @@ describe('the packed package', () => {
         'dist/client/index.d.ts',
         'dist/testing/index.d.ts',
         'dist/cli/main.js',
+        'dist/bundle/main.js',
+        'dist/bundle/LICENSES.txt',
         'crates/vsock-bridge/Cargo.toml',
         'crates/vsock-bridge/Cargo.lock',
         'crates/vsock-bridge/src/lib.rs',

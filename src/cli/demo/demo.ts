@@ -8,7 +8,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { get as httpGet } from 'node:http';
 import { constants } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import pc from 'picocolors';
 import { NetproxyError } from '../../core/index.js';
 import { type Network, type NetworkConfig, createNetwork } from '../../index.js';
@@ -16,6 +15,7 @@ import { loadNative } from '../../native/index.js';
 import { formatDuration } from '../../observe/index.js';
 import { EXIT, usageError } from '../exit.js';
 import { hostFacts } from '../host-facts.js';
+import { packageFile } from '../package-files.js';
 import { RUN_MTU } from '../run.js';
 import type { Terminal } from '../terminal.js';
 import type { DemoGuest } from './guest.js';
@@ -38,7 +38,7 @@ export interface DemoOptions {
 
 type Kind = DemoGuest['kind'];
 
-const SERVERS = fileURLToPath(new URL('servers.js', import.meta.url));
+const SERVERS = packageFile('dist/cli/demo/servers.js');
 /** The longest that a step may take, ms: the emulated guest is slow. */
 const STEP_TIMEOUT = 300_000;
 const SERVER_TIMEOUT = 15_000;

@@ -6,16 +6,16 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { type Server, type Socket, createServer } from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Network } from '../../index.js';
 import { hostFacts } from '../host-facts.js';
+import { packageFile } from '../package-files.js';
 import { type NamespaceChild, spawnNamespace } from '../run.js';
 import { type AgentCalls, type AgentReply, type AgentVerb, byLine } from './agent-messages.js';
 import type { DemoGuest, Transfer } from './guest.js';
 import { type Scratch, makeScratch } from './scratch.js';
 import { type Shell, check, shellDownload, shellPing, shellResolve, shellUpload } from './shell.js';
 
-const AGENT = fileURLToPath(new URL('agent.js', import.meta.url));
+const AGENT = packageFile('dist/cli/demo/agent.js');
 const AGENT_TIMEOUT = 15_000;
 const SHM = '/dev/shm';
 /** What fits into memory as a file, bytes; beyond it the agent moves the bytes itself. */

@@ -6,11 +6,11 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { NetproxyError } from '../../core/index.js';
 import type { Network } from '../../index.js';
 import { hostFacts } from '../host-facts.js';
+import { packageFile } from '../package-files.js';
 import type { DemoGuest, Transfer } from './guest.js';
 import { QemuAgent } from './qemu-agent.js';
 import { type Scratch, makeScratch } from './scratch.js';
@@ -24,7 +24,7 @@ import {
   shellUpload,
 } from './shell.js';
 
-const BUILD_SCRIPT = fileURLToPath(new URL('../../../test/vm/build-guest.mjs', import.meta.url));
+const BUILD_SCRIPT = packageFile('test/vm/build-guest.mjs');
 const BOOT_TIMEOUT = 120_000;
 const PROGRAM = 'qemu-system-x86_64';
 /** MiB of the guest without what is transferred. */
