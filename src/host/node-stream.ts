@@ -3,7 +3,16 @@
  * ring has taken it.
  */
 import { type Socket, connect } from 'node:net';
-import type { HostStream, HostStreamHandler, HostTarget, SendRing, SliceQueue } from '../core/index.js';
+import {
+  type Block,
+  BlockPool,
+  type HostStream,
+  type HostStreamHandler,
+  type HostTarget,
+  type SendRing,
+  type SliceQueue,
+  plainMemory,
+} from '../core/index.js';
 import { BIG_READ, type TakeBytes, bigReads, withBigReads } from './big-reads.js';
 import { errnoOf } from './errno.js';
 
@@ -11,45 +20,27 @@ import { errnoOf } from './errno.js';
 const MAX_IN_FLIGHT = 512 * 1024;
 /** So many streams are many: each may have to keep what was read. */
 const MANY_STREAMS = 64;
-/** Pieces of at least this much wait in memory that is used again, bytes; and how many such memories there are. */
+/** Reads of at least this much wait in blocks that are used again, bytes; and how many of those there are. */
 const BIG_PIECE = 32 * 1024;
-const MOST_PIECES = 16;
+const MOST_BLOCKS = 16;
 
-/** All of them, and those that nobody uses. */
-const pieces = new Set<ArrayBufferLike>();
-const freePieces: Uint8Array[] = [];
+const pool = new BlockPool(plainMemory, BIG_READ, MOST_BLOCKS);
 let streamCount = 0;
 
 const many = (): boolean => streamCount > MANY_STREAMS;
-
-/** A copy of bytes that are lent; `forget` takes it back. */
-function keep(bytes: Uint8Array): Uint8Array {
-  if (bytes.length < BIG_PIECE || (freePieces.length === 0 && pieces.size >= MOST_PIECES))
-    return bytes.slice();
-  let piece = freePieces.pop();
-  if (piece === undefined) {
-    piece = new Uint8Array(BIG_READ);
-    pieces.add(piece.buffer);
-  }
-  piece.set(bytes);
-  return piece.subarray(0, bytes.length);
-}
-
-function forget({ buffer }: Uint8Array): void {
-  if (pieces.has(buffer)) freePieces.push(new Uint8Array(buffer));
-}
 
 export class NodeStream implements HostStream {
   readonly remote: { readonly host: string; readonly port: number } | undefined;
   private readonly socket: Socket;
   private handler: HostStreamHandler | undefined;
   private queue: SliceQueue | undefined;
-  /** Bytes at the front of the queue that Node has, and how many slices those are. */
+  /** Bytes at the front of the queue that Node has. */
   private inFlight = 0;
   /** Bytes that Node has written and that were not yet consumed from the queue. */
   private done = 0;
-  /** What was read and not taken. */
+  /** What was read and not taken, and the block that it stands in. */
   private held: Uint8Array | undefined;
+  private block: Block | undefined;
   private hostEnded = false;
   private endTold = false;
   private connecting: boolean;
@@ -223,7 +214,12 @@ export class NodeStream implements HostStream {
   /** Keeps bytes for the owner; true when it has taken them at once. */
   private took(bytes: Uint8Array): boolean {
     if (this.handler === undefined) return false;
-    this.held = keep(bytes);
+    const { length } = bytes;
+    // What was read ahead of us comes in one piece of any size.
+    const big = length >= BIG_PIECE && length <= BIG_READ && !pool.low;
+    this.block = big ? pool.take() : pool.takeSmall(length);
+    this.held = this.block.region.bytes.subarray(0, length);
+    this.held.set(bytes);
     this.handler.readable();
     return this.isTaken();
   }
@@ -234,9 +230,9 @@ export class NodeStream implements HostStream {
 
   /** Nothing is held any more. */
   private drop(): void {
-    const { held } = this;
     this.held = undefined;
-    if (held !== undefined) forget(held);
+    this.block?.release();
+    this.block = undefined;
   }
 
   private tellEnd(): void {
